@@ -1,0 +1,215 @@
+"""From command-line overrides to checked configurations, before Hydra runs anything or makes a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from tedg.config import RunConfig, check_config
+from tedg.module_schemas import refuse_foreign_launchers
+from tedg.overrides import COMPOSE_ERRORS, first_line, sound_overrides
+from tedg.resolve import resolve
+from tedg.schema import Faults, did_you_mean
+
+CONFIG_NAME = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """One run's configuration in the three forms that are needed of it."""
+
+    config: RunConfig  # checked and typed
+    resolved: dict[str, Any]  # plain, as composed, every interpolation resolved
+    saved: dict[str, Any]  # the same for config.yaml: what depends on environment variables stays as written
+    ancestors: dict[str, dict[str, Any]]  # stage nodes of the parent, its parent, ... by their names
+    overrides: tuple[str, ...]  # as typed, without Hydra's own
+    sweep: bool  # a job of a multirun
+
+    @property
+    def root(self) -> Path:
+        """The directory that this run's own directory lies in, unless `run_dir` says otherwise."""
+        paths = self.config.paths
+        root = Path(paths.multirun_dir) / paths.study if self.sweep else Path(paths.output_dir)
+        return root.expanduser()
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: $TEDG_CONF_DIR, else inside the installed package, else of the checkout."""
+    package = Path(__file__).resolve().parent
+    named = os.environ.get("TEDG_CONF_DIR")
+    if named:
+        return Path(named).expanduser().absolute()
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def compose(overrides: Sequence[str] = ()) -> Composed:
+    """Compose and check one run; raises ConfigError that lists everything wrong with it."""
+    faults = Faults()
+    with _loader() as loader:
+        composed = _one(loader, overrides, False, faults)
+    faults.raise_if_any()
+    assert composed is not None
+    return composed
+
+
+def compose_all(
+    overrides: Sequence[str], multirun: bool, config_path: Path | None = None, config_name: str = CONFIG_NAME
+) -> list[Composed]:
+    """Compose and check a single run, or every job of a sweep; raises ConfigError with all faults.
+
+    `multirun` is the -m flag; the configuration's `hydra.mode` can ask for a sweep as well.
+    """
+    faults = Faults()
+    with _loader(config_path) as loader:
+        jobs, sweep = _jobs(loader, overrides, multirun, config_name, faults)
+        found = [_one(loader, job, sweep, faults, config_name) for job in jobs]
+    composed = [one for one in found if one is not None]
+    directories = [one.config.run_dir for one in composed]
+    if sweep and len(directories) > 1 and any(directories):
+        faults.add("run_dir", directories[0], "jobs of a sweep cannot share it; set paths.study instead")
+    faults.raise_if_any()
+    return composed
+
+
+def from_hydra(cfg: DictConfig) -> Composed:
+    """The Composed form of the job that Hydra is running; raises ConfigError."""
+    faults = Faults()
+    full = HydraConfig.instance().cfg
+    assert full is not None
+    composed = _settle(cfg, full, full.hydra.mode == RunMode.MULTIRUN, faults)
+    faults.raise_if_any()
+    assert composed is not None
+    return composed
+
+
+def group_options(overrides: Sequence[str] = ()) -> tuple[DictConfig, dict[str, list[str]]]:
+    """The configuration with `overrides`, and the options of every group, for showing them to a user."""
+    with _loader() as loader:
+        cfg = loader.load_configuration(CONFIG_NAME, list(overrides), RunMode.RUN, from_shell=False)
+        return cfg, {group: options for group, options in _walk_groups(loader, "") if options}
+
+
+def _walk_groups(loader: ConfigLoaderImpl, parent: str) -> Iterator[tuple[str, list[str]]]:
+    for name in loader.list_groups(parent):
+        group = f"{parent}/{name}" if parent else name
+        if group != "hydra":
+            yield group, loader.get_group_options(group)
+            yield from _walk_groups(loader, group)
+
+
+@contextmanager
+def _loader(config_path: Path | None = None) -> Iterator[ConfigLoaderImpl]:
+    directory = str((config_path or conf_dir()).absolute())
+    with initialize_config_dir(directory, job_name="train", version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        assert isinstance(hydra.config_loader, ConfigLoaderImpl)
+        yield hydra.config_loader
+
+
+def _jobs(
+    loader: ConfigLoaderImpl, overrides: Sequence[str], multirun: bool, config_name: str, faults: Faults
+) -> tuple[list[Sequence[str]], bool]:
+    """Overrides of every job, and whether they are the jobs of a sweep."""
+    try:
+        master = loader.load_configuration(
+            config_name, list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False
+        )
+    except COMPOSE_ERRORS:
+        good = sound_overrides(loader, config_name, overrides, multirun, faults)
+        if len(good) == len(overrides):
+            return [overrides], False  # composing the single job again reports why
+        return _jobs(loader, good, multirun, config_name, faults)
+    sweep = multirun or master.hydra.mode == RunMode.MULTIRUN
+    if not sweep:
+        return [overrides], False
+    parameters = _plain(master.hydra.sweeper.get("params") or OmegaConf.create({}))
+    lines = [*(f"{key}={value}" for key, value in parameters.items()), *master.hydra.overrides.task]
+    own = list(master.hydra.overrides.hydra)
+    try:
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+        batches = BasicSweeper.split_arguments(parsed, None)
+    except HydraException as error:
+        faults.lines[first_line(error)] = None
+        return [], True
+    return [[*own, *job] for job in batches[0]], True
+
+
+def _one(
+    loader: ConfigLoaderImpl,
+    overrides: Sequence[str],
+    sweep: bool,
+    faults: Faults,
+    config_name: str = CONFIG_NAME,
+) -> Composed | None:
+    try:
+        full = loader.load_configuration(config_name, list(overrides), RunMode.RUN)
+    except COMPOSE_ERRORS as error:
+        good = sound_overrides(loader, config_name, overrides, False, faults)
+        if len(good) < len(overrides):
+            # Go on without the bad ones, to report what else is wrong.
+            return _one(loader, good, sweep, faults, config_name)
+        faults.lines[first_line(error)] = None
+        return None
+    cfg = OmegaConf.masked_copy(full, [str(key) for key in full if key != "hydra"])
+    with _as_hydra_config(full):
+        return _settle(cfg, full, sweep, faults)
+
+
+def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> Composed | None:
+    refuse_foreign_launchers(_plain(full.hydra), faults)
+    resolved, saved = resolve(cfg, faults)
+    config = check_config(resolved, faults)
+    ancestors = _ancestors(resolved.get("stage"), full.hydra.runtime.config_sources, faults)
+    if config is None:
+        return None
+    return Composed(config, resolved, saved, ancestors, tuple(full.hydra.overrides.task), sweep)
+
+
+def _ancestors(stage: Any, sources: Sequence[Any], faults: Faults) -> dict[str, dict[str, Any]]:
+    """The stages before `stage`, nearest first, as their YAML files have them."""
+    found: dict[str, dict[str, Any]] = {}
+    folders = [Path(source.path) / "stage" for source in sources if source.schema == "file"]
+    key = "stage.parent"
+    while (
+        isinstance(stage, Mapping) and isinstance(parent := stage.get("parent"), str) and parent not in found
+    ):
+        files = [folder / f"{parent}.yaml" for folder in folders if (folder / f"{parent}.yaml").is_file()]
+        if not files:
+            known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
+            faults.add(key, parent, f"there is no such stage{did_you_mean(parent, known)}")
+            break
+        found[parent] = stage = _plain(OmegaConf.load(files[0]))
+        key = f"{files[0]}: parent"
+    return found
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    container: Any = OmegaConf.to_container(node, resolve=False)
+    return {str(key): value for key, value in container.items()}
+
+
+@contextmanager
+def _as_hydra_config(full: DictConfig) -> Iterator[None]:
+    """Let `${hydra:...}` interpolations find `full`."""
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    instance.set_config(full)
+    try:
+        yield
+    finally:
+        instance.cfg = before

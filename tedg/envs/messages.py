@@ -1,0 +1,96 @@
+"""What the game's message line says: prompts and events, looked up once per distinct message."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# Atom -> texts, any of which makes it true (NetHack 3.6.7's own wording).
+MESSAGE_TEXTS: dict[str, tuple[bytes, ...]] = {
+    "q_dir": (b"In what direction?",),
+    "q_eat_item": (b"want to eat?",),
+    "q_eat_floor": (b" here; eat ",),
+    "q_attack": (b"Really attack",),
+    "q_cont_eat": (b"Continue eating?",),
+    "m_see_item": (b"You see here", b"You feel here", b"objects here"),
+    "m_stairs": (b"There is a staircase", b"There is a ladder"),
+    "m_wall": (b"It's a wall", b"solid stone", b"It's a tree"),
+    "m_blocked": (
+        *(b"blocks your path", b"is in the way", b"You stop", b"cannot pass"),
+        *(b"can't move diagonally", b"but in vain"),
+    ),
+    "m_locked": (b"This door is locked",),
+    "m_door_open": (b"door opens", b"crashes open", b"shatters to pieces"),
+    "m_door_fail": (b"WHAMM", b"The door resists"),
+    "m_you_hit": (b"You hit", b"You strike", b"You bash", b"You smite", b"You kick the", b"You bite"),
+    "m_you_kill": (b"You kill", b"You destroy"),
+    "m_you_miss": (b"You miss",),
+    "m_attacked": (
+        *(b" bites!", b" hits!", b" stings!", b" kicks!", b" butts!", b" touches you!"),
+        *(b" misses", b" explodes!", b"swallows you", b"engulfs you"),
+    ),
+    "m_levelup": (b"Welcome to experience level",),
+    "m_trap": (
+        *(b"You fall into", b"bear trap", b"trap door", b"You land on"),
+        *(b"iron spikes", b"You fall through"),
+    ),
+    "m_hear": (b"You hear",),
+    "m_pet_swap": (b"swap places",),
+    "m_shop": (b"!  Welcome to ", b"!  Welcome again to "),
+    "m_noop": (b"Unknown command", b"Never mind", b"You can't go", b"You don't have anything to eat"),
+}
+MESSAGE_ATOMS: tuple[str, ...] = (*MESSAGE_TEXTS, "m_pickup")
+
+# The key that each of NetHackScore's 23 actions sends.
+ACTION_KEYS = b"\r" + b"kljhunby" + b"KLJHUNBY" + b"<>.\x04es"
+NUM_ACTIONS = len(ACTION_KEYS)
+MESSAGE_BYTES = 256
+_CAPACITY = 1 << 15  # distinct messages kept; the table starts anew beyond it
+
+
+def message_atoms(message: bytes) -> list[bool]:
+    """Truth of MESSAGE_ATOMS for one message, without its zero padding."""
+    # Autopickup reports "$ - 12 gold pieces." or "k - a scroll labeled FOO."
+    return [any(t in message for t in texts) for texts in MESSAGE_TEXTS.values()] + [message[1:4] == b" - "]
+
+
+def offered_actions(message: bytes) -> list[bool]:
+    """Actions whose key is a letter that a prompt such as `What do you want to eat? [b-eh or ?*]` offers."""
+    offer = message.split(b"[")[-1].split(b" or ?*")[0]
+    letters = set(offer) - {ord("-")}
+    for position in range(1, len(offer) - 1):
+        if offer[position] == ord("-"):  # NetHack writes runs of letters as first-last
+            letters.update(range(offer[position - 1], offer[position + 1] + 1))
+    return [key in letters for key in ACTION_KEYS]
+
+
+class MessageTable:
+    """Facts about every distinct message seen; NetHack repeats itself, so reading each once is enough.
+
+    `atoms` [N, 23] bool and `offers` [N, 23] bool are indexed by what `lookup` returns.
+    """
+
+    def __init__(self) -> None:
+        self.atoms = np.zeros((_CAPACITY, len(MESSAGE_ATOMS)), np.bool_)
+        self.offers = np.zeros((_CAPACITY, NUM_ACTIONS), np.bool_)
+        self._row: dict[bytes, int] = {}
+
+    def lookup(self, messages: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row in the tables for each of the messages [B, 256] named by `rows`; valid until the next lookup."""
+        if len(self._row) + len(rows) > _CAPACITY:
+            self._row.clear()
+        raw = messages.tobytes()
+        found = np.empty(len(rows), np.int64)
+        for k, row in enumerate(rows.tolist()):
+            text = raw[row * MESSAGE_BYTES : (row + 1) * MESSAGE_BYTES]
+            index = self._row.get(text)
+            found[k] = self._read(text) if index is None else index
+        return found
+
+    def _read(self, padded: bytes) -> int:
+        message = padded.split(b"\0", 1)[0]
+        index = len(self._row)
+        self.atoms[index] = message_atoms(message)
+        self.offers[index] = offered_actions(message)
+        self._row[padded] = index
+        return index

@@ -1,0 +1,116 @@
+"""What passes between environments and learner: observations, steps, ended episodes, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One batch of B observations: numpy arrays from the environments, tensors inside the learner.
+
+    A field nobody asked for may be None (see `select`); a policy names what it reads.
+    """
+
+    state: Any = None  # [B, 115] float32, named features, see `STATE_FEATURES`
+    atoms: Any = None  # [B, A] bool, one bit per condition of the hypergraph
+    mask: Any = None  # [B, actions] bool, True where the action is legal
+    crop: Any = None  # [B, 9, 9] int16, glyphs around the hero; STONE outside the map
+    overview: Any = None  # [B, 7, 20, C] uint8, cells of each terrain class in every 3 x 4 block of the map
+    glyphs: Any = None  # [B, 21, 79] int16, the whole map
+    hero: Any = None  # [B, 2] int16, row and column of the hero on the map
+    hostile_dirs: Any = None  # [B, 8] bool, adjacent hostile in the direction of action 1..8
+
+    def items(self) -> list[tuple[str, Any]]:
+        """(name, array) of every field that is present."""
+        return [(f.name, v) for f in fields(self) if (v := getattr(self, f.name)) is not None]
+
+    def map(self, fn: Callable[[Any], Any]) -> Observation:
+        """Apply `fn` to every present field."""
+        return Observation(**{name: fn(value) for name, value in self.items()})
+
+    def select(self, names: tuple[str, ...]) -> Observation:
+        """Keep only the named fields."""
+        return Observation(**{name: getattr(self, name) for name in names})
+
+    def __getitem__(self, index: Any) -> Observation:
+        """Index every present field along the batch."""
+        return self.map(lambda value: value[index])
+
+    def __len__(self) -> int:
+        return len(self.items()[0][1])
+
+    def to(self, device: torch.device | str) -> Observation:
+        """Tensors on `device`, from numpy arrays (whose memory is shared on the CPU) or tensors."""
+        return self.map(lambda value: torch.as_tensor(value).to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeEnd:
+    """One finished episode, in raw game units."""
+
+    env: int  # index of the environment in the vector
+    seed: int  # the game's seed
+    length: int  # env steps
+    episode_return: float  # sum of raw rewards
+    score: float  # in-game score of the last living observation
+    depth: int  # deepest level reached
+    turns: int  # game turns of the last living observation
+    end: str  # "death", "success" or "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Result of one vector step with same-step autoreset.
+
+    `observation` is the first frame of the next episode wherever an episode just ended; the ended
+    episode's own last observation is in `final_observation`: the live frame after the last action
+    for a truncated episode, the last living frame for a terminated one.
+    """
+
+    observation: Observation
+    reward: npt.NDArray[np.float32]  # [B]
+    terminated: npt.NDArray[np.bool_]  # [B]
+    truncated: npt.NDArray[np.bool_]  # [B]
+    final_index: npt.NDArray[np.int64]  # [K] environments whose episode ended in this step
+    final_observation: Observation | None  # K rows in the order of `final_index`; None when K = 0
+    episodes: list[EpisodeEnd]  # K entries in the order of `final_index`
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSpec:
+    """Sizes a policy is built from."""
+
+    name: str
+    num_actions: int
+    num_atoms: int
+    state_dim: int
+    overview_shape: tuple[int, int, int]  # rows, columns, terrain classes
+    crop_size: int
+    symbolic_state: npt.NDArray[np.bool_]  # [state_dim] True for features read from the hypergraph or rules
+
+
+@runtime_checkable
+class VectorEnv(Protocol):
+    """B environments stepped together. `seeds(env, episode)` names every game before it starts."""
+
+    spec: EnvSpec
+    num_envs: int
+
+    def reset(self) -> Observation:
+        """Start a new episode everywhere and return its first observations."""
+        ...
+
+    def step(self, actions: npt.NDArray[np.int64]) -> Step:
+        """Apply one action per environment; ended episodes restart within the same step."""
+        ...
+
+    def close(self) -> None:
+        """Release every game."""
+        ...

@@ -1,0 +1,40 @@
+"""Which game each environment plays: training games and held-out games never meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Seeds = Callable[[int, int], int]  # (environment, episode) -> seed of the game
+FIRST_TRAINING_SEED = 2**30
+
+
+def training_seeds(run_seed: int) -> Seeds:
+    """Games of a training run, drawn from [2**30, 2**31) by the run's seed.
+
+    A game depends on the environment and the episode only, so any number of workers plays the same games.
+    """
+
+    def seed(env: int, episode: int) -> int:
+        word = np.random.SeedSequence(run_seed, spawn_key=(env, episode)).generate_state(1)[0]
+        return FIRST_TRAINING_SEED + int(word) % FIRST_TRAINING_SEED
+
+    return seed
+
+
+def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
+    """The games first_seed, first_seed + 1, ...: environment i plays number i, i + num_envs, and so on.
+
+    Past the last game the list begins anew. Raises ValueError unless all seeds are in [0, 2**30), which
+    training never uses.
+    """
+    if games < 1 or first_seed < 0 or first_seed + games > FIRST_TRAINING_SEED:
+        raise ValueError(
+            f"held-out seeds {first_seed} to {first_seed + games - 1} must be in 0 to {FIRST_TRAINING_SEED - 1}"
+        )
+
+    def seed(env: int, episode: int) -> int:
+        return first_seed + (env + episode * num_envs) % games
+
+    return seed

@@ -1,0 +1,266 @@
+"""Computes the state vector of `features.py` for a batch of frames."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from math import log1p
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from nle import nethack as nh
+from numba import njit
+
+from tedg.envs.atoms import ATOMS, History, View
+from tedg.envs.features import NUM_EXPERTS, STATE_DIM, STATE_FEATURES, goal_index
+from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
+from tedg.envs.mapscan import FRONTIER, HOSTILE, PICKUP, STAIRS_DOWN, Scan
+from tedg.hypergraph.schema import Hypergraph
+
+Column = namedtuple("Column", [f.name for f in STATE_FEATURES])  # type: ignore[misc]
+COLUMN: Any = Column(*range(STATE_DIM))  # the column of each feature
+_READ = ("prompt", "q_dir", "q_eat_item")
+_Read = namedtuple("_Read", _READ)  # type: ignore[misc]
+_ATOM: Any = _Read(*map(ATOMS.index, _READ))
+
+# Bits of blstats[25].
+_DYING = 0x1 | 0x2 | 0x4 | 0x8 | 0x10  # stone, slime, strangled, food poisoning, terminally ill
+_IMPAIRMENTS = (0x20, 0x80, 0x100, 0x200)  # blind, stunned, confused, hallucinating
+_LOG_POINTS = log1p(10_000)
+_LOG_TURNS = log1p(20_000)
+
+
+class Operators(NamedTuple):
+    """The conditions of O operators over NetHack's atoms; rows are padded to L literals."""
+
+    atom: npt.NDArray[np.int64]  # [O, L] column of the literal's atom
+    positive: npt.NDArray[np.bool_]  # [O, L] must it be true or false
+    is_precondition: npt.NDArray[np.bool_]  # [O, L]
+    valid: npt.NDArray[np.bool_]  # [O, L] False where padded
+    expert: npt.NDArray[np.int64]  # [O]
+
+    @classmethod
+    def of(cls, hypergraph: Hypergraph) -> Operators:
+        """Raises ValueError if the hypergraph needs atoms that NetHack has not, or other than four experts."""
+        unknown = sorted(set(hypergraph.atoms) - set(ATOMS))
+        if unknown:
+            raise ValueError(
+                f"hypergraph {hypergraph.name!r} has atoms that are no NetHack atoms: {', '.join(unknown)}"
+            )
+        if len(hypergraph.experts) != NUM_EXPERTS:
+            raise ValueError(
+                f"hypergraph {hypergraph.name!r} has {len(hypergraph.experts)} experts, must have {NUM_EXPERTS}"
+            )
+        c = hypergraph.conditions()
+        columns = np.array([ATOMS.index(name) for name in hypergraph.atoms], np.int64)
+        return cls(columns[c.atom], c.positive, c.is_precondition, c.valid, c.expert)
+
+
+class StateBuilder:
+    """Turns what a tracker saw into state vectors for one task and one hypergraph."""
+
+    def __init__(self, hypergraph: Hypergraph, goal: str) -> None:
+        self._operators = Operators.of(hypergraph)
+        self._goal = goal_index(goal)
+
+    def compute(
+        self,
+        view: View,
+        history: History,
+        blstats: npt.NDArray[np.int64],
+        legal: npt.NDArray[np.bool_],
+        rows: npt.NDArray[np.int64],
+        into: npt.NDArray[np.float32],
+    ) -> None:
+        """Write the state vectors of `rows` into those rows of `into` [B, 115].
+
+        `view` and `history` are those after the update with the frames whose blstats [B, 27] these are;
+        `legal` [B, 23] is what the rules allow, whether or not the agent is held to it.
+        """
+        into[rows] = 0.0
+        into[rows, self._goal] = 1.0
+        _fill_state(
+            *(rows, blstats, view.previous, view.atoms, view.scan, history, legal),
+            *(self._operators, _ATOM, COLUMN, into),
+        )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_state(
+    rows: npt.NDArray[np.int64],
+    blstats: npt.NDArray[np.int64],
+    previous: npt.NDArray[np.int64],
+    atoms: npt.NDArray[np.bool_],
+    scan: Scan,
+    history: History,
+    legal: npt.NDArray[np.bool_],
+    operators: Operators,
+    atom: Any,
+    column: Any,
+    state: npt.NDArray[np.float32],
+) -> None:
+    for r in rows:
+        now, s = blstats[r], state[r]
+        _self_features(now, history.deepest[r], history.arrival[r], scan.known_cells[r], column, s)
+        adjacent = 0
+        for k in range(8):
+            adjacent += scan.hostile_dirs[r, k]
+            s[column.trodden_n + k] = scan.trodden[r, k]
+        s[column.hostiles_adjacent] = adjacent / 8
+        s[column.hostiles_seen] = _saturate(scan.hostiles[r], 3)
+        near = scan.nearest[r]
+        _landmark(near[HOSTILE], s, column.hostile_proximity)
+        _landmark(near[STAIRS_DOWN], s, column.stairs_down_proximity)
+        _landmark(near[FRONTIER], s, column.frontier_proximity)
+        _landmark(near[PICKUP], s, column.pickup_proximity)
+        s[column.confidence] = _match(atoms[r], operators, s, column.all_applicable, column.all_scene_best)
+        _effect_features(now, previous[r], history.frozen[r], column, s)
+        level = max(now[nh.NLE_BL_XP], 1)
+        s[column.threat_adjacent] = _saturate(scan.difficulty_adjacent[r], 2 * level)
+        s[column.threat_seen] = _saturate(scan.difficulty_seen[r], 2 * level)
+        _rule_features(atoms[r], legal[r], atom, column, s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _saturate(value: float, half: float) -> float:
+    """From 0 at 0 over 1/2 at `half` towards 1; odd in `value`."""
+    return value / (abs(value) + half)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _clip(value: float, low: float) -> float:
+    return min(max(value, low), 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _landmark(nearest: npt.NDArray[np.int64], s: npt.NDArray[np.float32], first: int) -> None:
+    distance = nearest[0]
+    if distance >= 0:
+        s[first] = 1 / (1 + distance)
+        s[first + 1] = nearest[2] / max(distance, 1)
+        s[first + 2] = nearest[1] / max(distance, 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _self_features(
+    now: npt.NDArray[np.int64],
+    deepest: int,
+    arrival: int,
+    known: int,
+    column: Any,
+    s: npt.NDArray[np.float32],
+) -> None:
+    """Vital signs, attributes, progress and place."""
+    hp, most = now[nh.NLE_BL_HP], max(now[nh.NLE_BL_HPMAX], 1)
+    s[column.hp_fraction] = _clip(hp / most, 0)
+    s[column.hp] = _saturate(max(hp, 0), 20)
+    s[column.hp_max] = _saturate(most, 20)
+    s[column.energy] = _saturate(max(now[nh.NLE_BL_ENE], 0), 10)
+    s[column.armour] = _clip((10 - now[nh.NLE_BL_AC]) / 20, -1)
+    s[column.hunger] = _clip(now[nh.NLE_BL_HUNGER] / 6, 0)
+    s[column.encumbrance] = _clip(now[nh.NLE_BL_CAP] / 5, 0)
+    condition, impairments = now[nh.NLE_BL_CONDITION], 0
+    for bit in _IMPAIRMENTS:
+        impairments += (condition & bit) != 0
+    s[column.impaired] = impairments / len(_IMPAIRMENTS)
+    s[column.dying] = (condition & _DYING) != 0
+    s[column.polymorphed] = now[nh.NLE_BL_HD] > 0
+
+    s[column.strength] = _clip((now[nh.NLE_BL_STR25] - 3) / 22, 0)
+    s[column.dexterity] = _clip((now[nh.NLE_BL_DEX] - 3) / 22, 0)
+    s[column.constitution] = _clip((now[nh.NLE_BL_CON] - 3) / 22, 0)
+    s[column.intelligence] = _clip((now[nh.NLE_BL_INT] - 3) / 22, 0)
+    s[column.wisdom] = _clip((now[nh.NLE_BL_WIS] - 3) / 22, 0)
+    s[column.charisma] = _clip((now[nh.NLE_BL_CHA] - 3) / 22, 0)
+
+    level, depth, turn = now[nh.NLE_BL_XP], now[nh.NLE_BL_DEPTH], now[nh.NLE_BL_TIME]
+    s[column.experience_level] = _clip((level - 1) / 13, 0)
+    s[column.experience_points] = _clip(log1p(max(now[nh.NLE_BL_EXP], 0)) / _LOG_POINTS, 0)
+    s[column.score] = _clip(log1p(max(now[nh.NLE_BL_SCORE], 0)) / _LOG_POINTS, 0)
+    s[column.gold] = _clip(log1p(max(now[nh.NLE_BL_GOLD], 0)) / _LOG_POINTS, 0)
+    s[column.depth] = _saturate(max(depth - 1, 0), 5)
+    s[column.deepest] = _saturate(max(deepest - 1, 0), 5)
+    s[column.level_margin] = _clip((level - depth) / 10, -1)
+    s[column.turns] = _clip(log1p(max(turn, 0)) / _LOG_TURNS, 0)
+    s[column.level_turns] = _clip(log1p(max(turn - arrival, 0)) / _LOG_TURNS, 0)
+    s[column.known] = _saturate(known, 300)
+    s[column.row] = now[nh.NLE_BL_Y] / (MAP_ROWS - 1)
+    s[column.column] = now[nh.NLE_BL_X] / (MAP_COLUMNS - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _effect_features(
+    now: npt.NDArray[np.int64],
+    before: npt.NDArray[np.int64],
+    frozen: int,
+    column: Any,
+    s: npt.NDArray[np.float32],
+) -> None:
+    most = max(now[nh.NLE_BL_HPMAX], 1)
+    s[column.hp_change] = _clip((now[nh.NLE_BL_HP] - before[nh.NLE_BL_HP]) / most, -1)
+    s[column.score_change] = _saturate(now[nh.NLE_BL_SCORE] - before[nh.NLE_BL_SCORE], 20)
+    s[column.experience_change] = _saturate(now[nh.NLE_BL_EXP] - before[nh.NLE_BL_EXP], 10)
+    s[column.depth_change] = _clip(now[nh.NLE_BL_DEPTH] - before[nh.NLE_BL_DEPTH], -1)
+    s[column.time_passed] = _saturate(max(now[nh.NLE_BL_TIME] - before[nh.NLE_BL_TIME], 0), 1)
+    s[column.frozen] = _saturate(frozen, 4)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rule_features(
+    a: npt.NDArray[np.bool_], legal: npt.NDArray[np.bool_], atom: Any, column: Any, s: npt.NDArray[np.float32]
+) -> None:
+    direction = a[atom.prompt] and a[atom.q_dir]
+    item = a[atom.prompt] and a[atom.q_eat_item] and not direction
+    s[column.prompt] = a[atom.prompt]
+    s[column.prompt_direction] = direction
+    s[column.prompt_item] = item
+    s[column.prompt_yes_no] = a[atom.prompt] and not direction and not item
+    s[column.legal_share] = legal.mean()
+    s[column.legal_steps] = legal[1:9].mean()
+    s[column.can_ascend] = legal[17]
+    s[column.can_descend] = legal[18]
+    s[column.can_kick] = legal[20]
+    s[column.can_eat] = legal[21]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _match(
+    a: npt.NDArray[np.bool_], operators: Operators, s: npt.NDArray[np.float32], gates: int, scenes: int
+) -> float:
+    """Fill the three figures of each group from columns `gates` and `scenes` on; return the confidence."""
+    members = np.zeros(1 + NUM_EXPERTS)
+    applicable = np.zeros(1 + NUM_EXPERTS)
+    confidence = 0.0
+    for o in range(len(operators.expert)):
+        needed = held = wanted = present = 0
+        for k in range(operators.atom.shape[1]):
+            if not operators.valid[o, k]:
+                break
+            true = a[operators.atom[o, k]] == operators.positive[o, k]
+            if operators.is_precondition[o, k]:
+                needed += 1
+                held += true
+            else:
+                wanted += 1
+                present += true
+        scene = present / max(wanted, 1)
+        if held == needed:
+            confidence = max(confidence, (held + present) / (needed + wanted + 1))
+        for group in (0, 1 + operators.expert[o]):
+            members[group] += 1
+            gate, shown = gates + 3 * group, scenes + 3 * group
+            s[gate + 1] += held / max(needed, 1)
+            s[gate + 2] += held == needed - 1
+            if held == needed:
+                applicable[group] += 1
+                s[shown] = max(s[shown], scene)
+                s[shown + 1] += scene
+                s[shown + 2] += present == wanted and wanted > 0
+    for group in range(1 + NUM_EXPERTS):
+        gate, shown, size = gates + 3 * group, scenes + 3 * group, max(members[group], 1)
+        s[gate] = applicable[group] / size
+        s[gate + 1] /= size
+        s[gate + 2] /= size
+        s[shown + 1] /= max(applicable[group], 1)
+        s[shown + 2] /= size
+    return confidence

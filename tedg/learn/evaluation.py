@@ -1,0 +1,102 @@
+"""Playing held-out games: the policy and the yardstick players through the same code."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+
+from tedg.envs.observation import EpisodeEnd, Observation, VectorEnv
+from tedg.envs.players import Player
+from tedg.errors import Stopped
+from tedg.learn.stages import Settings
+from tedg.models.policy import MoEPolicy
+from tedg.track.signals import StopFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Held-out games of one player. Intervals are over games: they say how well this one player is
+    measured, never whether one kind of player beats another."""
+
+    games: int
+    mean_score: float
+    standard_error: float
+    low: float  # 95 % t-interval of the mean score
+    high: float
+    median_score: float
+    best_score: float
+    nonzero_share: float  # games with a score above 0
+    mean_return: float
+    mean_length: float  # env steps
+    deepest: int
+    deaths: int
+
+    @staticmethod
+    def of(episodes: list[EpisodeEnd]) -> Summary:
+        """Summarise finished games; at least two are needed for an interval."""
+        scores = np.array([e.score for e in episodes], float)
+        error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
+        half = float(stats.t.ppf(0.975, len(scores) - 1)) * error if len(scores) > 1 else math.nan
+        return Summary(
+            games=len(episodes),
+            mean_score=float(scores.mean()),
+            standard_error=error,
+            low=float(scores.mean()) - half,
+            high=float(scores.mean()) + half,
+            median_score=float(np.median(scores)),
+            best_score=float(scores.max()),
+            nonzero_share=float((scores > 0).mean()),
+            mean_return=float(np.mean([e.episode_return for e in episodes])),
+            mean_length=float(np.mean([e.length for e in episodes])),
+            deepest=max(e.depth for e in episodes),
+            deaths=sum(e.end == "death" for e in episodes),
+        )
+
+
+class PolicyPlayer:
+    """The policy as a player: samples actions under one stage's routing and temperature."""
+
+    def __init__(self, policy: MoEPolicy, settings: Settings, device: torch.device, seed: int) -> None:
+        self.policy, self.settings, self.device = policy, settings, device
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> npt.NDArray[np.int64]:
+        """One action per row."""
+        acted = self.policy.get_action_and_value(
+            observation.select(self.policy.inputs).to(self.device),
+            self.settings.routing,
+            self.settings.temperature,
+            generator=self.generator,
+        )
+        actions: npt.NDArray[np.int64] = acted.action.cpu().numpy()
+        return actions
+
+
+def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> Summary:
+    """Play the first `games` games of `env`'s seed plan to their end and summarise them.
+
+    Environment i must play games i, i + N, i + 2N, ... of the list, so that which games count depends
+    neither on the player nor on how fast games end. Games beyond the list are not counted. Raises
+    Stopped when `stop` is requested.
+    """
+    counted: list[EpisodeEnd] = []
+    played = np.zeros(env.num_envs, int)
+    quota = np.array([len(range(i, games, env.num_envs)) for i in range(env.num_envs)])
+    observation = env.reset()
+    while (played < quota).any():
+        if stop.requested:
+            raise Stopped(stop.exit_code)
+        step = env.step(player.act(observation))
+        for end in step.episodes:
+            if played[end.env] < quota[end.env]:
+                counted.append(end)
+            played[end.env] += 1
+        observation = step.observation
+    counted.sort(key=lambda end: end.seed)
+    return Summary.of(counted)

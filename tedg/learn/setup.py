@@ -1,0 +1,57 @@
+"""Makes a run's device, environments and policy from its configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+
+from tedg.config import RunConfig
+from tedg.envs.observation import VectorEnv
+from tedg.errors import ConfigError
+from tedg.hypergraph.schema import Hypergraph, load_hypergraph
+from tedg.instantiate import build
+from tedg.models.build import build_policy
+from tedg.models.policy import MoEPolicy
+
+
+def make_device(config: RunConfig) -> torch.device:
+    """The device to learn on; `auto` takes a GPU where there is one. ConfigError for a missing GPU."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch finds no GPU; use device=auto or device=cpu")
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def set_threads(config: RunConfig) -> int:
+    """Let torch use `threads` cores (null: all that this process may use); returns how many."""
+    threads = config.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    return threads
+
+
+def make_hypergraph(config: RunConfig) -> Hypergraph:
+    """The hypergraph that the environment names."""
+    return load_hypergraph(config.env["hypergraph"])
+
+
+def make_env(config: RunConfig, seeds: Callable[[int, int], int], num_envs: int | None = None) -> VectorEnv:
+    """The configured vector of environments; `seeds(env, episode)` names each game before it starts."""
+    node = {**config.env, "num_envs": num_envs or config.env["num_envs"]}
+    env: VectorEnv = build(node, seeds=seeds)
+    return env
+
+
+def make_policy(config: RunConfig, env: VectorEnv, hypergraph: Hypergraph, device: torch.device) -> MoEPolicy:
+    """The configured policy, initialised from the run's seed alone."""
+    torch.manual_seed(config.seed)
+    nodes = {
+        "vision": config.vision,
+        "logic": config.logic,
+        "fusion": config.fusion,
+        "policy": asdict(config.policy),
+    }
+    return build_policy(nodes, env.spec, hypergraph).to(device)

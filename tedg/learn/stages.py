@@ -1,0 +1,113 @@
+"""Stages: what routing, learning rate and loss weights hold at a given point of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tedg.config import RunConfig
+from tedg.instantiate import build
+from tedg.models.routing import Routing
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """Coefficients of one update. `alpha_entropy` is positive to maximise the router's entropy."""
+
+    entropy: float
+    alpha_entropy: float
+    load_balance: float
+    diversity: float
+    alignment: float
+    alignment_temperature: float
+    semantic: float
+    temporal: float
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a stage decides for one rollout and its update."""
+
+    stage: str
+    routing: Routing
+    temperature: float
+    learning_rate: float
+    weights: LossWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage and the part of the budget it covers, in the budget's unit."""
+
+    node: Mapping[str, Any]  # the stage's configuration
+    routing: Routing
+    start: float
+    end: float
+
+    @property
+    def name(self) -> str:
+        """The stage's name in configuration and metrics."""
+        return str(self.node["name"])
+
+    def settings(self, done: float) -> Settings:
+        """Settings when `done` of the budget is spent; pairs in the configuration are interpolated."""
+        progress = min(max((done - self.start) / (self.end - self.start), 0.0), 1.0)
+
+        def between(key: str) -> float:
+            first, last = self.node[key]
+            return float(first + (last - first) * progress)
+
+        sign = 1.0 if self.node["alpha_entropy"] == "maximise" else -1.0
+        node = self.node
+        return Settings(
+            stage=self.name,
+            routing=self.routing,
+            temperature=between("temperature"),
+            learning_rate=float(node["learning_rate"]),
+            weights=LossWeights(
+                entropy=float(node["entropy_coef"]),
+                alpha_entropy=sign * between("alpha_entropy_coef"),
+                load_balance=float(node["load_balance_coef"]),
+                diversity=float(node["diversity_coef"]),
+                alignment=float(node["alignment_coef"]),
+                alignment_temperature=float(node["alignment_temperature"]),
+                semantic=float(node["semantic_coef"]),
+                temporal=float(node["temporal_coef"]),
+                overlap=float(node["overlap_coef"]),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to train: so many completed training episodes, or so many env steps."""
+
+    unit: str  # "episodes" or "env_steps"
+    total: int
+
+    def done(self, episodes: int, env_steps: int) -> int:
+        """How much of the budget is spent."""
+        return episodes if self.unit == "episodes" else env_steps
+
+
+def make_schedule(config: RunConfig) -> tuple[list[Stage], Budget]:
+    """Stages in order with their borders, and the budget.
+
+    The borders keep the proportions of the stages' own numbers of episodes, whatever the budget.
+    A routing choice other than the stage's own replaces the kind of routing in every stage.
+    """
+    own = sum(node["episodes"] for node in config.phases)
+    if config.budget.env_steps is not None:
+        budget = Budget("env_steps", config.budget.env_steps)
+    else:
+        budget = Budget("episodes", config.budget.episodes or own)
+    stages = []
+    start = 0
+    for node in config.phases:
+        end = start + node["episodes"]
+        kind = config.routing if config.routing.get("_target_") else node["routing"]
+        stages.append(Stage(node, build(kind), budget.total * start / own, budget.total * end / own))
+        start = end
+    return stages, budget

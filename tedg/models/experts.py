@@ -1,0 +1,61 @@
+"""Multi-layer perceptrons, and several of equal shape run as one batched product."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, output_gain: float) -> nn.Sequential:
+    """Linear, LayerNorm, ReLU per hidden layer, then a linear output; orthogonal initialisation."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        linear = nn.Linear(input_dim, width)
+        nn.init.orthogonal_(linear.weight, math.sqrt(2))
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.LayerNorm(width), nn.ReLU()]
+        input_dim = width
+    output = nn.Linear(input_dim, output_dim)
+    nn.init.orthogonal_(output.weight, output_gain)
+    nn.init.zeros_(output.bias)
+    return nn.Sequential(*layers, output)
+
+
+class Experts(nn.Module):
+    """K MLPs of equal shape (hidden layers with LayerNorm and ReLU), computed together.
+
+    Layer weights are stacked as [K, in, out], so K experts cost one batched product per layer.
+    """
+
+    def __init__(self, num_experts: int, input_dim: int, hidden: Sequence[int], num_actions: int) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        sizes = [input_dim, *hidden, num_actions]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        self.norm_gains = nn.ParameterList()
+        self.norm_shifts = nn.ParameterList()
+        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+            last = layer == len(sizes) - 2
+            weight = torch.empty(num_experts, fan_in, fan_out)
+            for expert in weight:
+                nn.init.orthogonal_(expert, 0.5 if last else math.sqrt(2))
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(torch.zeros(num_experts, 1, fan_out)))
+            if not last:
+                self.norm_gains.append(nn.Parameter(torch.ones(num_experts, 1, fan_out)))
+                self.norm_shifts.append(nn.Parameter(torch.zeros(num_experts, 1, fan_out)))
+
+    def forward(self, x: Float[Tensor, "batch input_dim"]) -> Float[Tensor, "batch experts actions"]:
+        hidden = x.unsqueeze(0).expand(self.num_experts, -1, -1)
+        for layer, (gain, shift) in enumerate(zip(self.norm_gains, self.norm_shifts, strict=True)):
+            hidden = torch.baddbmm(self.biases[layer], hidden, self.weights[layer])
+            hidden = functional.layer_norm(hidden, hidden.shape[-1:]) * gain + shift
+            hidden = torch.relu(hidden)
+        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1]).transpose(0, 1)

@@ -1,0 +1,109 @@
+"""Fusions: how the visual stream and the symbolic stream become one context.
+
+To add one, write a class that keeps `Fusion`'s contract and one YAML file in conf/fusion.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tedg.models.gate import Gate
+
+
+class FusionOutput(NamedTuple):
+    """What a fusion returns."""
+
+    context: Float[Tensor, "batch context_dim"]
+    attention_weights: Float[Tensor, "batch heads queries keys"] | None
+
+
+class Fusion(nn.Module):
+    """The contract of a fusion: called with both streams' outputs, it returns a `FusionOutput`.
+
+    It is built with the sizes `vision_dim`, `token_dim`, `num_tokens` and `logic_dim`, followed by the
+    settings of its YAML file.
+    """
+
+    reads_head: ClassVar[bool]  # whether it uses h_vis; a head that nothing reads is not built
+    # Parameters that decide where attention looks, by label; their gradients are measured.
+    attention_parameters: ClassVar[dict[str, str]]
+    context_dim: int
+
+
+class ConcatFusion(Fusion):
+    """V3: context = [h_vis ; h_logic]."""
+
+    reads_head: ClassVar[bool] = True
+    attention_parameters: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, vision_dim: int, token_dim: int, num_tokens: int, logic_dim: int) -> None:
+        super().__init__()
+        self.context_dim = vision_dim + logic_dim
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens token_dim"],
+        h_vis: Float[Tensor, "batch vision_dim"],
+        h_logic: Float[Tensor, "batch logic_dim"],
+    ) -> FusionOutput:
+        return FusionOutput(torch.cat([h_vis, h_logic], dim=1), None)
+
+
+class CrossAttentionFusion(Fusion):
+    """V4: the symbols query vision by multi-head cross-attention (Vaswani et al. 2017) with a gate.
+
+    q = W_Q h_logic per head; score of token x: (W_K^T q) . x / sqrt(head_dim); the gate drops keys
+    before the softmax; context = LayerNorm(W_O [W_V sum_t a_t x_t] + h_logic).
+
+    There is one query per head, so W_K is folded into it and W_V is applied after pooling: the
+    tokens are read twice instead of being projected twice. A key bias would shift all scores of a
+    query alike and get no gradient, so there is none.
+    """
+
+    reads_head: ClassVar[bool] = False
+    attention_parameters: ClassVar[dict[str, str]] = {"W_Q": "query.weight", "W_K": "key"}
+
+    def __init__(
+        self,
+        vision_dim: int,
+        token_dim: int,
+        num_tokens: int,
+        logic_dim: int,
+        gate: Gate,
+        num_heads: int,
+        head_dim: int,
+    ) -> None:
+        super().__init__()
+        self.context_dim = logic_dim
+        self.gate = gate
+        self.num_heads = num_heads
+        self.scale = head_dim**-0.5
+        self.query = nn.Linear(logic_dim, num_heads * head_dim)
+        self.key = nn.Parameter(torch.empty(num_heads, head_dim, token_dim))
+        self.value = nn.Parameter(torch.empty(num_heads, token_dim, head_dim))
+        self.output = nn.Linear(num_heads * head_dim, logic_dim)
+        self.norm = nn.LayerNorm(logic_dim)
+        nn.init.orthogonal_(self.query.weight)
+        nn.init.zeros_(self.query.bias)
+        for weight in (*self.key, *self.value):
+            nn.init.orthogonal_(weight.data)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens token_dim"],
+        h_vis: Float[Tensor, "batch vision_dim"],
+        h_logic: Float[Tensor, "batch logic_dim"],
+    ) -> FusionOutput:
+        batch = tokens.shape[0]
+        query = self.query(h_logic).view(batch, self.num_heads, -1).transpose(0, 1)
+        folded = torch.bmm(query, self.key).transpose(0, 1)  # [B, heads, token_dim]
+        scores = self.gate(torch.bmm(folded, tokens.transpose(1, 2)) * self.scale)
+        weights = torch.softmax(scores, dim=-1)
+        pooled = torch.bmm(weights, tokens)  # [B, heads, token_dim]
+        attended = torch.bmm(pooled.transpose(0, 1), self.value).transpose(0, 1).reshape(batch, -1)
+        context = self.norm(self.output(attended) + h_logic)
+        return FusionOutput(context, weights.unsqueeze(2))

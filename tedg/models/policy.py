@@ -1,0 +1,143 @@
+"""The policy: two streams, a fusion, a router over experts, and a critic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tedg.envs.observation import Observation
+from tedg.models.experts import Experts, mlp
+from tedg.models.fusion import Fusion
+from tedg.models.logic import LogicEncoder
+from tedg.models.routing import Routing
+from tedg.models.vision import VisualEncoder
+
+ILLEGAL_LOGIT = -1e9  # finite, so that a row's entropy and log-probabilities stay finite
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutput:
+    """Everything the policy computes for a batch of B observations (K experts)."""
+
+    policy_logits: Float[Tensor, "batch actions"]  # before the legality mask
+    value: Float[Tensor, " batch"]
+    alpha: Float[Tensor, "batch experts"]  # mixture weights; may hold exact zeros
+    router_logits: Float[Tensor, "batch experts"]  # already divided by the temperature
+    context_vector: Float[Tensor, "batch context_dim"]
+    attention_weights: Float[Tensor, "batch heads queries keys"] | None
+    expert_logits: Float[Tensor, "batch experts actions"]
+    h_logic: Float[Tensor, "batch logic_dim"]
+    h_vis: Float[Tensor, "batch vision_dim"]
+    operator_scores: Float[Tensor, "batch operators"] | None
+
+    @property
+    def soft_alpha(self) -> Float[Tensor, "batch experts"]:
+        """Softmax of the router's logits, whatever the routing: the alpha that losses may use.
+
+        A one-hot sparsemax row passes no gradient to its router; this one always does.
+        """
+        return torch.softmax(self.router_logits, dim=-1)
+
+    def detach(self) -> PolicyOutput:
+        """The same values without their graph."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        detached: dict[str, Any] = {k: v if v is None else v.detach() for k, v in values.items()}
+        return PolicyOutput(**detached)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAndValue:
+    """What PPO needs of one forward pass."""
+
+    action: Int[Tensor, " batch"]
+    log_prob: Float[Tensor, " batch"]
+    entropy: Float[Tensor, " batch"]  # nats, of the masked mixture policy
+    output: PolicyOutput
+
+
+class MoEPolicy(nn.Module):
+    """Mixture-of-experts actor-critic over a fused context.
+
+    policy logits = sum_k alpha_k * expert_logits_k. The parts are given ready-made; the policy knows
+    their contracts only, never which fusion or encoder it holds.
+    """
+
+    def __init__(
+        self,
+        vision: VisualEncoder,
+        logic: LogicEncoder,
+        fusion: Fusion,
+        num_actions: int,
+        num_experts: int,
+        expert_input: str,
+        router_hidden: Sequence[int],
+        expert_hidden: Sequence[int],
+        critic_hidden: Sequence[int],
+    ) -> None:
+        """`expert_input` is "context" or "vision" (h_vis)."""
+        super().__init__()
+        self.vision, self.logic, self.fusion = vision, logic, fusion
+        self.expert_input = expert_input
+        expert_dim = fusion.context_dim if expert_input == "context" else vision.vision_dim
+        self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
+        self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions)
+        self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the observation fields that this policy reads."""
+        return tuple(dict.fromkeys((*self.vision.inputs, *self.logic.inputs, "mask")))
+
+    def forward(
+        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+    ) -> PolicyOutput:
+        """All outputs for a batch. `routing` and `temperature` (scalar, or one per row) mix the experts."""
+        tokens, h_vis = self.vision(observation)
+        logic = self.logic(observation)
+        fused = self.fusion(tokens, h_vis, logic.h_logic)
+        context = fused.context
+        column = temperature.unsqueeze(1) if isinstance(temperature, Tensor) else temperature
+        router_logits = self.router(context) / column
+        alpha = routing(router_logits, 1.0)
+        expert_logits = self.experts(context if self.expert_input == "context" else h_vis)
+        return PolicyOutput(
+            policy_logits=torch.einsum("bk,bka->ba", alpha, expert_logits),
+            value=self.critic(context).squeeze(1),
+            alpha=alpha,
+            router_logits=router_logits,
+            context_vector=context,
+            attention_weights=fused.attention_weights,
+            expert_logits=expert_logits,
+            h_logic=logic.h_logic,
+            h_vis=h_vis,
+            operator_scores=logic.operator_scores,
+        )
+
+    def get_action_and_value(
+        self,
+        observation: Observation,
+        routing: Routing,
+        temperature: Float[Tensor, " batch"] | float,
+        action: Int[Tensor, " batch"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ActionAndValue:
+        """Sample an action (or score the given one) under the legality mask; PPO's entrance."""
+        output = self(observation, routing, temperature)
+        log_probs = masked_log_probs(output.policy_logits, observation.mask)
+        probs = log_probs.exp()
+        if action is None:
+            action = torch.multinomial(probs, 1, generator=generator).squeeze(1)
+        log_prob = log_probs.gather(1, action.unsqueeze(1)).squeeze(1)
+        entropy = -(probs * log_probs).sum(dim=1)
+        return ActionAndValue(action, log_prob, entropy, output)
+
+
+def masked_log_probs(logits: Float[Tensor, "batch actions"], mask: Tensor) -> Float[Tensor, "batch actions"]:
+    """Log-probabilities with illegal actions at probability zero. `mask` [batch, actions], True = legal."""
+    return functional.log_softmax(logits.masked_fill(~mask, ILLEGAL_LOGIT), dim=-1)

@@ -1,0 +1,194 @@
+"""Checks plain data against annotated dataclasses and collects every fault, not just the first."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
+
+from tedg.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with a configuration: one line each, in the order found, none twice."""
+
+    lines: dict[str, None] = field(default_factory=dict)
+
+    def add(self, key: str, value: Any, right: str) -> None:
+        """Report `key`, the `value` it has, and what would be right."""
+        self.lines[f"{key}={show(value)}: {right}"] = None
+
+    def unknown(self, key: str, known: Iterable[str], written: str | None = None) -> None:
+        """Report a key that does not exist (as `written`, with its value), and the nearest one that does."""
+        self.lines[f"{written or key}: no such key{did_you_mean(key, known)}"] = None
+
+    def raise_if_any(self) -> None:
+        """Raise one ConfigError with all faults."""
+        if self.lines:
+            number = len(self.lines)
+            head = f"{number} fault{'s' if number > 1 else ''} in the configuration; nothing was started:"
+            raise ConfigError("\n  ".join([head, *self.lines]))
+
+
+class Rule(Protocol):
+    """Metadata of an `Annotated` type that checks a value, and may replace it by its proper form."""
+
+    def check(self, value: Any, key: str, faults: Faults) -> Any:
+        """The value to use; faults are added under `key`."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A schema whose keys depend on each other."""
+
+    def check(self, key: str, faults: Faults) -> None:
+        """Adds faults under the dotted `key`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from `low` to `high`; `above` and `below` exclude the border itself."""
+
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def check(self, value: Any, key: str, faults: Faults) -> Any:
+        """Every number of a single value or a tuple has to lie inside."""
+        for number in value if isinstance(value, tuple) else (value,):
+            inside = (
+                (self.low is None or number >= self.low)
+                and (self.high is None or number <= self.high)
+                and (self.above is None or number > self.above)
+                and (self.below is None or number < self.below)
+            )
+            if not inside:
+                faults.add(key, value, f"must be {self}")
+                break
+        return value
+
+    def __str__(self) -> str:
+        named = [("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below)]
+        return " and ".join(f"{word} {border:g}" for word, border in named if border is not None)
+
+
+def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
+    """`node` as an instance of the dataclass `schema`, or None after adding faults under the dotted `key`.
+
+    Whole numbers are taken for floats and floats without a fraction for whole numbers, so that equal
+    settings become equal values however they were written. A schema's own `check(key, faults)` sees to what
+    several keys must fulfil together.
+    """
+    if not isinstance(node, Mapping):
+        faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
+        return None
+    before = len(faults.lines)
+    hints = _hints(schema)
+    known = [_join(key, name) for name in hints]
+    for name in node:
+        if name not in hints:
+            place = _join(key, str(name))
+            faults.unknown(place, known, f"{place}={show(node[name])}")
+    values = {}
+    for name, hint in hints.items():
+        if name in node:
+            values[name] = convert(hint, node[name], _join(key, name), faults)
+        else:
+            faults.lines[f"{_join(key, name)}: is missing"] = None
+    if len(faults.lines) > before:
+        return None
+    made = schema(**values)
+    if isinstance(made, Checked):
+        made.check(key, faults)
+    return made if len(faults.lines) == before else None
+
+
+def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
+    """`value` in the form that the type `hint` asks for; faults are added under `key`."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        inner, *rules = get_args(hint)
+        before = len(faults.lines)
+        value = convert(inner, value, key, faults)
+        for rule in rules:
+            if len(faults.lines) == before:
+                value = rule.check(value, key, faults)
+        return value
+    if origin in (Union, UnionType):
+        options = [option for option in get_args(hint) if option is not NoneType]
+        return None if value is None else convert(options[0], value, key, faults)
+    if origin is Literal:
+        if value not in get_args(hint):
+            options = [str(option) for option in get_args(hint)]
+            faults.add(key, value, f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}")
+        return value
+    if origin is tuple:
+        return _tuple(hint, value, key, faults)
+    if dataclasses.is_dataclass(hint):
+        return read(hint, value, key, faults)  # type: ignore[arg-type]
+    return _scalar(hint, value, key, faults)
+
+
+def show(value: Any) -> str:
+    """A value as a user would write it."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean x?` with the nearest of `known`, or nothing where none is near."""
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:
+    if hint is bool and not isinstance(value, bool):
+        faults.add(key, value, "must be true or false")
+    elif hint is str and not isinstance(value, str):
+        faults.add(key, value, "must be text")
+    elif hint in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or (hint is int and value != int(value)):
+            faults.add(key, value, f"must be a {'whole ' if hint is int else 'finite '}number")
+        else:
+            return hint(value)
+    elif hint is dict and not isinstance(value, Mapping):
+        faults.add(key, value, "must be a group of keys")
+    return value
+
+
+def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
+    inner, *rest = get_args(hint)
+    length = None if rest == [...] else 1 + len(rest)
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+        faults.add(key, value, f"must be a list of {'' if length is None else f'{length} '}values: [a, b]")
+        return value
+    return tuple(convert(inner, item, f"{key}[{i}]", faults) for i, item in enumerate(value))
+
+
+def _hints(schema: Any) -> dict[str, Any]:
+    return get_type_hints(schema, include_extras=True)
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

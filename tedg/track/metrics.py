@@ -1,0 +1,166 @@
+"""The run's tables on disk: metrics and timings per update, one row per training episode.
+
+Files grow by whole lines. A line without its newline was torn by a crash: readers skip it, writers
+remove it, and a resumed run drops the rows after its checkpoint before it adds its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from tedg.envs.observation import EpisodeEnd
+from tedg.errors import StorageError
+
+EPISODE_COLUMNS = ("update", "env_steps", *(f.name for f in fields(EpisodeEnd)))
+
+
+class MetricsLog:
+    """Appends one JSON object per update, on disk before `append` returns to the caller.
+
+    Numbers that JSON cannot hold (NaN, infinities) become null. Raises StorageError when the file
+    cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _Lines(path)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row; it must hold the integer `update`. Values are plain or zero-dimensional numbers."""
+        plain = {key: _plain(value) for key, value in row.items()}
+        if not isinstance(plain.get("update"), int):
+            raise ValueError("a row of metrics needs the integer `update`")
+        self._file.append(json.dumps(plain, allow_nan=False).encode() + b"\n")
+
+    def truncate_after(self, update: int) -> None:
+        """Drop the rows of later updates; the bytes of the others stay as they are."""
+        self._file.keep(lambda line: int(_parse(self._file.path, line)["update"]) <= update)
+
+    def sync(self) -> None:
+        """Force what was appended to the disk itself, so that it outlives a power cut."""
+        self._file.sync()
+
+
+class EpisodesLog:
+    """Appends one CSV row per training episode: `EPISODE_COLUMNS`, rewards and scores in raw game units.
+
+    Raises StorageError when the file cannot be written, or begins with another header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = _Lines(path)
+        header = _csv_line(EPISODE_COLUMNS)
+        if not (lines := _whole_lines(path)):
+            self._file.append(header)
+        elif lines[0] != header:
+            raise StorageError(f"{path}: the first line is not {header.decode().strip()}")
+
+    def append(self, update: int, env_steps: int, episodes: Iterable[EpisodeEnd]) -> None:
+        """Add the episodes that ended during one update's rollout, `env_steps` being the total after it."""
+        rows = [_csv_line((update, env_steps, *map(_plain, astuple(episode)))) for episode in episodes]
+        self._file.append(b"".join(rows))
+
+    def truncate_after(self, update: int) -> None:
+        """Drop the rows of later updates; the bytes of the others stay as they are."""
+        self._file.keep(lambda line: line.startswith(b"update,") or int(line.partition(b",")[0]) <= update)
+
+    def sync(self) -> None:
+        """Force what was appended to the disk itself, so that it outlives a power cut."""
+        self._file.sync()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All whole rows, oldest first; a null is None. StorageError names a line that is not JSON."""
+    return [_parse(path, line) for line in _whole_lines(path)]
+
+
+def read_episodes(path: Path) -> list[dict[str, Any]]:
+    """All whole rows as `EPISODE_COLUMNS`, numbers as numbers, oldest first."""
+    kinds: dict[str, Callable[[str], Any]] = {"episode_return": float, "score": float, "end": str}
+    text = b"".join(_whole_lines(path)).decode()
+    return [
+        {name: kinds.get(name, int)(value) for name, value in row.items()}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+class _Lines:
+    """A file that grows by whole lines; it is open only while something is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        self.keep(lambda _: True)
+
+    def append(self, content: bytes) -> None:
+        with _storage_errors(self.path), self.path.open("ab") as file:
+            file.write(content)
+
+    def keep(self, wanted: Callable[[bytes], bool]) -> None:
+        """Replace the file by its wanted whole lines, atomically; untouched if that is all of it."""
+        content = b"".join(line for line in _whole_lines(self.path) if wanted(line))
+        with _storage_errors(self.path):
+            if len(content) == self.path.stat().st_size:
+                return
+            other = self.path.with_name(f"{self.path.name}.tmp")
+            with other.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(other, self.path)
+
+    def sync(self) -> None:
+        with _storage_errors(self.path), self.path.open("ab") as file:
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into an error with the file's name and the exit code for storage."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    return content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
+def _parse(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise StorageError(f"{path} has a damaged line, {line[:60]!r}: {error}") from error
+    return row
+
+
+def _csv_line(values: Iterable[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value: array and tensor scalars unpacked, NaN and infinities as None."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

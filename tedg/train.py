@@ -1,0 +1,109 @@
+"""`python -m tedg.train`: train one run, or with -m a sweep, from Hydra overrides."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from tedg import errors
+from tedg.compose import CONFIG_NAME, compose_all, conf_dir, from_hydra
+from tedg.overrides import COMPOSE_ERRORS
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Check the configuration, then hand it to Hydra; returns the exit code (see `--help`).
+
+    Everything is composed and checked first, every job of a sweep too: a refused configuration costs a
+    second, imports no torch and leaves nothing on the disk.
+    """
+    flags = get_args_parser().parse_args()
+    failures: list[Exception] = []
+    try:
+        if flags.help:
+            from tedg.help_text import help_text
+
+            print(help_text())
+            return errors.DONE
+        if flags.experimental_rerun:
+            raise errors.ConfigError("--experimental-rerun reads a pickle, which can run any code; refused")
+        _check(flags)
+        _hand_to_hydra(flags, _job(failures))
+    except errors.TedgError as error:
+        if error not in failures:
+            print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except COMPOSE_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return errors.CONFIG
+    except KeyboardInterrupt:
+        return errors.INTERRUPTED
+    except Exception as error:
+        if error not in failures:
+            traceback.print_exc()
+        return 1
+    return errors.DONE
+
+
+def _check(flags: Namespace) -> None:
+    """Compose and validate what would run; nothing to do where Hydra only shows something."""
+    if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
+        return
+    if flags.config_dir:
+        raise errors.ConfigError(
+            "--config-dir is not supported: use 'hydra.searchpath=[file:///your/folder]'"
+        )
+    path = Path(flags.config_path) if flags.config_path else None
+    compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME)
+
+
+def _hand_to_hydra(flags: Namespace, job: Callable[[DictConfig], Any]) -> None:
+    # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    path = str(Path(flags.config_path).absolute()) if flags.config_path else str(conf_dir())
+    hydra.main(version_base="1.3", config_path=path, config_name=CONFIG_NAME)(job)()
+
+
+def _job(failures: list[Exception]) -> Callable[[DictConfig], Any]:
+    """What Hydra calls for each job; each failure is printed when it happens and kept in `failures`."""
+
+    def job(cfg: DictConfig) -> Any:
+        from tedg.app import run as run_app  # imports torch
+
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        try:
+            return run_app(from_hydra(cfg))
+        except errors.Stopped as error:
+            # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
+            raise SystemExit(error.exit_code) from None
+        except errors.TedgError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failures.append(error)
+            if sweep:
+                raise
+            raise SystemExit(error.exit_code) from None
+        except Exception as error:
+            traceback.print_exc()
+            failures.append(error)
+            raise
+
+    return job
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Fusions: the folded cross-attention against the textbook form, the gate inside it, and its contract."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tedg.models.fusion import ConcatFusion, CrossAttentionFusion
+from tedg.models.gate import NoGate, TopKGate
+
+BATCH, TOKENS, TOKEN_DIM, LOGIC_DIM, HEADS, HEAD_DIM = 5, 11, 8, 16, 4, 6
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def make(gate):
+    return CrossAttentionFusion(256, TOKEN_DIM, TOKENS, LOGIC_DIM, gate, HEADS, HEAD_DIM)
+
+
+def inputs(tokens=TOKENS):
+    return torch.randn(BATCH, tokens, TOKEN_DIM), torch.randn(BATCH, 256), torch.randn(BATCH, LOGIC_DIM)
+
+
+def textbook(fusion, tokens, h_logic):
+    """softmax(Q K^T / sqrt(d)) V, one head and one state at a time, with keys and values written out."""
+    contexts, all_weights = [], []
+    for x, h in zip(tokens, h_logic, strict=True):
+        queries = fusion.query(h).view(HEADS, HEAD_DIM)
+        heads, weights = [], []
+        for head in range(HEADS):
+            keys = x @ fusion.key[head].T
+            values = x @ fusion.value[head]
+            scores = keys @ queries[head] / HEAD_DIM**0.5
+            weight = torch.softmax(fusion.gate(scores), dim=0)
+            weights.append(weight)
+            heads.append(weight @ values)
+        contexts.append(fusion.norm(fusion.output(torch.cat(heads)) + h))
+        all_weights.append(torch.stack(weights))
+    return torch.stack(contexts), torch.stack(all_weights).unsqueeze(2)
+
+
+@pytest.mark.parametrize("gate", [NoGate(), TopKGate(0.3)], ids=["dense", "topk"])
+def test_equals_textbook_attention(gate):
+    fusion = make(gate)
+    tokens, h_vis, h_logic = inputs()
+    context, weights = fusion(tokens, h_vis, h_logic)
+    expected_context, expected_weights = textbook(fusion, tokens, h_logic)
+    torch.testing.assert_close(weights, expected_weights)
+    torch.testing.assert_close(context, expected_context)
+
+
+def test_the_softmax_runs_over_keys_not_heads():
+    _, weights = make(NoGate())(*inputs())
+    assert weights.shape == (BATCH, HEADS, 1, TOKENS)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(BATCH, HEADS, 1))
+    assert not torch.allclose(weights.sum(dim=1), torch.ones(BATCH, 1, TOKENS))
+
+
+def test_the_gate_drops_keys_of_every_head():
+    _, weights = make(TopKGate(0.3))(*inputs())
+    assert ((weights > 0).sum(dim=-1) == 4).all()  # ceil(0.3 * 11)
+
+
+@pytest.mark.parametrize("gate", [NoGate(), TopKGate(0.3)], ids=["dense", "topk"])
+def test_query_and_key_get_gradients_from_several_keys_and_none_from_one(gate):
+    for tokens, alive in ((TOKENS, True), (1, False)):
+        fusion = make(gate)
+        context, _ = fusion(*inputs(tokens))
+        context.square().mul(torch.arange(LOGIC_DIM)).sum().backward()
+        for path in fusion.attention_parameters.values():
+            norm = float(fusion.get_parameter(path).grad.norm())
+            assert (norm > 1e-6) if alive else (norm == 0.0)
+
+
+def test_concat_keeps_both_streams_side_by_side():
+    tokens, h_vis, h_logic = inputs()
+    fusion = ConcatFusion(256, TOKEN_DIM, TOKENS, LOGIC_DIM)
+    context, weights = fusion(tokens, h_vis, h_logic)
+    assert weights is None
+    assert context.shape[1] == fusion.context_dim == 256 + LOGIC_DIM
+    torch.testing.assert_close(context[:, :256], h_vis)
+    torch.testing.assert_close(context[:, 256:], h_logic)

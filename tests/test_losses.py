@@ -1,0 +1,200 @@
+"""Every auxiliary loss against numbers worked out by hand, and which way its gradient pushes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tedg.learn import losses
+from tedg.learn.losses import AlignmentTarget
+
+# Two experts, two samples, three actions. Less their means over actions the rows are
+#   sample 0: e_0 = (1, 0, -1), e_1 = (1, -1, 0):    cos =  1 / (sqrt2 sqrt2) = 0.5
+#   sample 1: e_0 = (1, 0, -1), e_1 = (-2, 0, 2):    cos = -1
+LOGITS = torch.tensor(
+    [[[6.0, 5.0, 4.0], [1.0, -1.0, 0.0]], [[1.0, 0.0, -1.0], [-1.0, 1.0, 3.0]]], dtype=torch.float64
+)
+
+
+def close(value, expected):
+    torch.testing.assert_close(value, torch.tensor(expected, dtype=value.dtype), rtol=1e-6, atol=1e-9)
+
+
+def test_load_balance():
+    alpha = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1]])
+    # means (0.6, 0.2, 0.1, 0.1); deviations (0.35, -0.05, -0.15, -0.15); squares sum to 0.17
+    close(losses.load_balance(alpha), 0.17 / 4)
+    close(losses.load_balance(torch.full((3, 4), 0.25)), 0.0)
+    # Balanced over the batch, though each sample uses one expert.
+    close(losses.load_balance(torch.eye(4)), 0.0)
+
+
+def test_load_balance_lowers_the_most_used_expert():
+    alpha = torch.tensor([[0.7, 0.1, 0.1, 0.1]], requires_grad=True)
+    losses.load_balance(alpha).backward()
+    assert alpha.grad[0, 0] > 0
+    assert (alpha.grad[0, 1:] < 0).all()
+
+
+def test_diversity():
+    close(losses.diversity(LOGITS), (0.5 - 1.0) / 2)
+
+
+def test_diversity_averages_over_pairs():
+    three = torch.tensor([[[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]])  # cosines 1, -1, -1
+    close(losses.diversity(three), -1 / 3)
+
+
+def test_diversity_parts_two_similar_experts():
+    logits = LOGITS[:1].clone().requires_grad_()
+    losses.diversity(logits).backward()
+    assert losses.diversity(logits.detach() - 0.1 * logits.grad) < losses.diversity(logits.detach())
+
+
+def test_semantic_orthogonality():
+    close(losses.semantic_orthogonality(LOGITS), (0.5 + 1.0) / 2)
+    unrelated = torch.tensor([[[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]])
+    close(losses.semantic_orthogonality(unrelated), 0.0)
+
+
+@pytest.mark.parametrize("sign", [1, -1])  # cosines 0.5 and -0.5
+def test_semantic_orthogonality_pushes_towards_unrelated_from_both_sides(sign):
+    logits = (LOGITS[:1] * torch.tensor([1.0, sign])[:, None]).requires_grad_()
+    before = losses.semantic_orthogonality(logits)
+    before.backward()
+    assert losses.semantic_orthogonality(logits.detach() - 0.05 * logits.grad) < before
+
+
+def test_overlap():
+    alpha = torch.tensor([[0.5, 0.5], [0.8, 0.2]], dtype=torch.float64)
+    # 2 * 0.25 * 0.5 = 0.25 and 2 * 0.16 * (-1) = -0.32
+    close(losses.overlap(alpha, LOGITS), (0.25 - 0.32) / 2)
+
+
+def test_overlap_moves_shares_away_from_similar_experts():
+    logits = torch.tensor([[[1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, -1.0]]])
+    alpha = torch.full((1, 3), 1 / 3, requires_grad=True)
+    losses.overlap(alpha, logits).backward()
+    assert alpha.grad[0, 2] < alpha.grad[0, 0]
+
+
+@pytest.mark.parametrize("loss", [losses.diversity, losses.semantic_orthogonality])
+def test_a_constant_added_to_all_actions_changes_nothing(loss):
+    close(loss(LOGITS + torch.tensor([[[7.0], [-3.0]]])), float(loss(LOGITS)))
+
+
+def test_an_expert_without_preference_gives_zero_and_no_nan():
+    logits = torch.tensor([[[2.0, 2.0, 2.0], [1.0, -1.0, 0.0]]], requires_grad=True)
+    alpha = torch.tensor([[0.5, 0.5]], requires_grad=True)
+    total = losses.diversity(logits) + losses.semantic_orthogonality(logits) + losses.overlap(alpha, logits)
+    close(total, 0.0)
+    total.backward()
+    assert (logits.grad == 0).all()
+    assert (alpha.grad == 0).all()
+
+
+def test_a_single_expert_has_no_pairs():
+    logits = torch.randn(3, 1, 5)
+    for loss in (losses.diversity, losses.semantic_orthogonality):
+        close(loss(logits), 0.0)
+    close(losses.overlap(torch.ones(3, 1), logits), 0.0)
+    close(losses.load_balance(torch.ones(3, 1)), 0.0)
+
+
+def test_temporal_consistency():
+    alpha = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.5, 0.5]], requires_grad=True)
+    previous = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]], requires_grad=True)
+    # The second sample begins an episode. 2 * 0.1^2 = 0.02 and 2 * 0.3^2 = 0.18.
+    loss = losses.temporal_consistency(alpha, previous, torch.tensor([True, False, True]))
+    close(loss, (0.02 + 0.18) / 2)
+    loss.backward()
+    assert previous.grad is None
+    assert (alpha.grad[1] == 0).all()
+    assert alpha.grad[0, 0] > 0
+    assert alpha.grad[2, 0] < 0
+    close(losses.temporal_consistency(alpha, previous, torch.zeros(3, dtype=torch.bool)), 0.0)
+
+
+def test_alpha_entropy():
+    alpha = torch.tensor([[0.5, 0.25, 0.25, 1e-30], [0.25, 0.25, 0.25, 0.25]])
+    # 0.5 ln 2 + 2 * 0.25 ln 4 = 1.5 ln 2 and ln 4 = 2 ln 2
+    close(losses.alpha_entropy(alpha.log()), 1.75 * math.log(2))
+
+
+def test_alpha_entropy_gradient_towards_uniform():
+    logits = torch.tensor([[1.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    losses.alpha_entropy(logits.log_softmax(1)).backward()
+    assert logits.grad[0, 0] < 0
+
+
+def test_alignment():
+    alpha = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.4, 0.4]])
+    target = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.4, 0.4]], requires_grad=True)
+    # KL = ln(1 / 0.5) and 0
+    loss = losses.alignment(alpha.log(), target)
+    close(loss, math.log(2) / 2)
+    assert not loss.requires_grad  # the target passes nothing on
+
+
+def test_alignment_is_not_normalised_twice():
+    """Its logit gradient is alpha - target; a log-softmax of probabilities would flatten it."""
+    logits = torch.tensor([[2.0, 0.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64)
+    losses.alignment(logits.log_softmax(1), target).backward()
+    torch.testing.assert_close(logits.grad, (logits.softmax(1) - target).detach())
+    alpha = logits.detach().softmax(1)
+    close(losses.alignment(alpha.log(), alpha), 0.0)
+    assert losses.alignment(alpha.log_softmax(1), alpha) > 0.05  # the mistake is visible
+
+
+def make_target(**kwargs):
+    return AlignmentTarget(torch.tensor([0, 0, 1, 2]), num_experts=3, **kwargs)
+
+
+def test_alignment_target_by_hand():
+    target = make_target()
+    target.update(torch.tensor([[1.0, 3.0, 5.0, -1.0], [3.0, 5.0, 5.0, -1.0]]))
+    torch.testing.assert_close(target.average, torch.tensor([3.0, 5.0, -1.0]))
+    # Means (2, 5, 0) less the average: s = (-1, 0, 1); tau = 0.5 doubles it.
+    scores = torch.tensor([[1.0, 3.0, 5.0, 0.0]], requires_grad=True)
+    probabilities = target(scores, 0.5)
+    weights = torch.tensor([math.exp(-2.0), 1.0, math.exp(2.0)])
+    torch.testing.assert_close(probabilities, (weights / weights.sum())[None])
+    assert not probabilities.requires_grad
+
+
+def test_an_always_available_expert_does_not_win():
+    target = make_target()
+    scores = torch.tensor([0.0, 0.0, 9.0, 0.0]).repeat(5, 1)
+    target.update(scores)
+    torch.testing.assert_close(target(scores), torch.full((5, 3), 1 / 3))
+
+
+def test_the_average_moves_only_when_told_and_is_exact_within_the_window():
+    target = make_target(window=2)
+    for value in (1.0, 3.0):
+        target.update(torch.full((1, 4), value))
+        target(torch.full((1, 4), 50.0))
+    torch.testing.assert_close(target.average, torch.full((3,), 2.0))
+    target.update(torch.full((1, 4), 4.0))
+    torch.testing.assert_close(target.average, torch.full((3,), 3.0))
+    other = make_target(window=2)
+    other.load_state_dict(target.state_dict())
+    torch.testing.assert_close(other(torch.ones(1, 4)), target(torch.ones(1, 4)))
+    assert other.updates == 3
+
+
+def test_missing_operator_scores_are_an_error_not_a_silent_zero():
+    for call in (make_target(), make_target().update):
+        with pytest.raises(ValueError, match="needs operator scores"):
+            call(None)
+
+
+@pytest.mark.parametrize(
+    ("experts", "message"), [([0, 0, 1], "none for expert .2."), ([0, 1, 3], "0 to 2"), ([0, -1], "0 to 2")]
+)
+def test_experts_without_operators_are_refused(experts, message):
+    with pytest.raises(ValueError, match=message):
+        AlignmentTarget(torch.tensor(experts), num_experts=3)

@@ -1,0 +1,206 @@
+"""Tables on disk: valid JSON, torn lines, resumes, and a mirror that cannot stop a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tedg.envs.observation import EpisodeEnd
+from tedg.errors import StorageError
+from tedg.track.metrics import EPISODE_COLUMNS, EpisodesLog, MetricsLog, read_episodes, read_metrics
+from tedg.track.runlog import RunLog
+from tedg.track.tensorboard import TensorBoardMirror
+
+EPISODE = EpisodeEnd(
+    env=3, seed=17, length=500, episode_return=12.25, score=13.0, depth=2, turns=480, end="truncated"
+)
+
+
+def fill(path, updates):
+    log = MetricsLog(path)
+    for update in updates:
+        log.append({"update": update, "train/kl": 0.1 * update})
+
+
+def test_rows_are_valid_json_and_readable_at_once(tmp_path):
+    log = MetricsLog(tmp_path / "run" / "metrics.jsonl")
+    log.append({"update": 1, "a": float("nan"), "b": np.float32(0.5), "c": torch.tensor(2.0), "d": "x"})
+    log.append({"update": 2, "a": -np.inf, "b": np.int64(3), "c": torch.tensor(float("inf")), "d": None})
+    expected = [
+        {"update": 1, "a": None, "b": 0.5, "c": 2.0, "d": "x"},
+        {"update": 2, "a": None, "b": 3, "c": None, "d": None},
+    ]
+    path = tmp_path / "run" / "metrics.jsonl"
+    assert read_metrics(path) == expected
+    assert "NaN" not in path.read_text()
+    log.sync()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == expected
+
+
+def test_a_row_needs_its_update(tmp_path):
+    with pytest.raises(ValueError, match="update"):
+        MetricsLog(tmp_path / "m").append({"loss": 1.0})
+
+
+def test_floats_survive_exactly(tmp_path):
+    path = tmp_path / "m"
+    values = np.random.default_rng(0).normal(size=50).tolist()
+    log = MetricsLog(path)
+    for update, value in enumerate(values):
+        log.append({"update": update, "x": value})
+    assert [row["x"] for row in read_metrics(path)] == values
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_last_line_is_skipped_and_then_removed(tmp_path, cut):
+    path = tmp_path / "metrics.jsonl"
+    fill(path, range(4))
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [row["update"] for row in read_metrics(path)] == [0, 1, 2]
+    fill(path, [3])
+    assert [row["update"] for row in read_metrics(path)] == [0, 1, 2, 3]
+
+
+def test_resume_drops_later_rows_and_keeps_the_bytes_of_earlier_ones(tmp_path):
+    through, resumed = tmp_path / "through", tmp_path / "resumed"
+    fill(through, range(6))
+    fill(resumed, range(5))
+    log = MetricsLog(resumed)
+    log.truncate_after(2)
+    for update in (3, 4, 5):
+        log.append({"update": update, "train/kl": 0.1 * update})
+    assert resumed.read_bytes() == through.read_bytes()
+    log.truncate_after(-1)
+    assert read_metrics(resumed) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"through", "resumed"}
+
+
+def test_damage_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1}\n{"upd\n{"update": 3}\n')
+    with pytest.raises(StorageError, match=r"metrics\.jsonl has a damaged line"):
+        read_metrics(path)
+    with pytest.raises(StorageError, match="cannot read"):
+        read_metrics(tmp_path / "missing")
+
+
+def test_a_full_disk_is_a_storage_error(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: No space left") as caught:
+        log.append({"update": 1})
+    assert caught.value.exit_code == 4
+
+
+def test_episodes_round_trip(tmp_path):
+    path = tmp_path / "episodes.csv"
+    log = EpisodesLog(path)
+    dead = replace(EPISODE, end="death", episode_return=float(np.float32(-0.1)), score=0.0)
+    log.append(1, 4096, [EPISODE, dead])
+    log.append(2, 8192, [])
+    log.append(3, 12288, [EPISODE])
+    assert path.read_text().splitlines()[:2] == [
+        "update,env_steps,env,seed,length,episode_return,score,depth,turns,end",
+        "1,4096,3,17,500,12.25,13.0,2,480,truncated",
+    ]
+    rows = read_episodes(path)
+    assert tuple(rows[0]) == EPISODE_COLUMNS
+    assert [row["update"] for row in rows] == [1, 1, 3]
+    assert rows[1]["end"] == "death"
+    assert rows[1]["episode_return"] == pytest.approx(-0.1)
+    assert rows[2] == {
+        "update": 3,
+        "env_steps": 12288,
+        **{c: getattr(EPISODE, c) for c in EPISODE_COLUMNS[2:]},
+    }
+
+
+def test_episodes_resume_after_a_torn_row(tmp_path):
+    path = tmp_path / "episodes.csv"
+    log = EpisodesLog(path)
+    for update in (1, 2, 3):
+        log.append(update, update * 10, [EPISODE, EPISODE])
+    path.write_bytes(path.read_bytes()[:-12])
+    assert len(read_episodes(path)) == 5
+    log = EpisodesLog(path)
+    log.truncate_after(2)
+    log.append(3, 30, [EPISODE])
+    assert [row["update"] for row in read_episodes(path)] == [1, 1, 2, 2, 3]
+    log.truncate_after(0)
+    assert path.read_text() == ",".join(EPISODE_COLUMNS) + "\n"
+
+
+def test_a_foreign_episodes_file_is_refused(tmp_path):
+    path = tmp_path / "episodes.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(StorageError, match="first line"):
+        EpisodesLog(path)
+    assert path.read_text() == "a,b\n1,2\n"
+
+
+def test_tensorboard_holds_the_finite_numbers(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    warnings = []
+    mirror = TensorBoardMirror(tmp_path / "tb", warnings.append, resume_step=5)
+    mirror.write(10, {"train/kl": 0.5, "bad": float("nan"), "none": None, "text": "x", "update": 1})
+    mirror.close()
+    mirror.write(20, {"train/kl": 0.1})
+    assert warnings == []
+    (path,) = (tmp_path / "tb").iterdir()
+    events, content = [], path.read_bytes()
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        events.append(Event.FromString(content[12 : 12 + size]))
+        content = content[16 + size :]
+    assert [event.step for event in events] == [0, 5, 10]
+    assert {v.tag: v.simple_value for v in events[2].summary.value} == {"train/kl": 0.5, "update": 1.0}
+
+
+def test_a_broken_mirror_warns_once_and_turns_off(tmp_path):
+    warnings = []
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    TensorBoardMirror(blocked, warnings.append).write(1, {"x": 1.0})
+    assert len(warnings) == 1
+    mirror = TensorBoardMirror(tmp_path / "tb", warnings.append)
+    mirror._writer._py_recordio_writer._writer.close()
+    for step in range(50):
+        mirror.write(step, {"x": 1.0})
+    mirror.close()
+    assert len(warnings) == 2
+    assert "training goes on" in warnings[1]
+
+
+def test_a_resumed_run_log_equals_an_unbroken_one(tmp_path):
+    def record(log, updates):
+        for update in updates:
+            row = {"train/kl": 1 / update, "stage": "warmup"}
+            log.append(update, 10 * update, row, {"time/env": 0.5}, [replace(EPISODE, seed=update)])
+        log.sync()
+        log.close()
+
+    warnings = []
+    record(RunLog(tmp_path / "a", 0, 0, False, warnings.append), range(1, 8))
+    # Killed after update 5, its checkpoint was after update 3; killed again before any other.
+    record(RunLog(tmp_path / "b", 0, 0, True, warnings.append), range(1, 6))
+    with (tmp_path / "b" / "metrics.jsonl").open("a") as torn:
+        torn.write('{"update": 6, "tr')
+    record(RunLog(tmp_path / "b", 3, 30, True, warnings.append), range(4, 6))
+    record(RunLog(tmp_path / "b", 3, 30, True, warnings.append), range(4, 8))
+    for name in ("metrics.jsonl", "episodes.csv", "timing.jsonl"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert read_metrics(tmp_path / "a" / "metrics.jsonl")[0] == {
+        "update": 1,
+        "env_steps": 10,
+        "train/kl": 1.0,
+        "stage": "warmup",
+    }
+    assert (tmp_path / "b" / "tensorboard").is_dir()
+    assert not (tmp_path / "a" / "tensorboard").exists()
+    assert warnings == []
