@@ -6,7 +6,6 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,11 @@ class Result:
     trained: bool  # False where the run was finished before
 
 
-def run(composed: Composed, train: Train | None = None, say: Say = partial(print, flush=True)) -> Result:
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
     """Start, resume, or only show the run that a configuration names.
 
     A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the

@@ -19,7 +19,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from tedg.config import RunConfig, check_config
+from tedg.checks import check_config
+from tedg.config import RunConfig
 from tedg.module_schemas import refuse_foreign_launchers
 from tedg.overrides import COMPOSE_ERRORS, first_line, sound_overrides
 from tedg.resolve import resolve
@@ -88,8 +89,7 @@ def compose_all(
 def from_hydra(cfg: DictConfig) -> Composed:
     """The Composed form of the job that Hydra is running; raises ConfigError."""
     faults = Faults()
-    full = HydraConfig.instance().cfg
-    assert full is not None
+    full: Any = HydraConfig.instance().cfg
     composed = _settle(cfg, full, full.hydra.mode == RunMode.MULTIRUN, faults)
     faults.raise_if_any()
     assert composed is not None

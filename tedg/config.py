@@ -1,20 +1,13 @@
-"""The schema of a whole run: every key of conf/, its type and range, and what must fit together.
-
-Nothing here imports torch, so that a bad configuration is refused within a second.
-"""
+"""The schema of a whole run: every key of conf/, its type and range. See `checks.py` for the rest."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tedg.hypergraph.schema import HypergraphError, load_hypergraph
-from tedg.module_schemas import NO_LOGIC, Count, Slot, refuse_foreign_targets
+from tedg.module_schemas import Count, Slot
 from tedg.schema import Faults, Range, read
 
 Natural = Annotated[int, Range(low=0)]
@@ -222,123 +215,3 @@ class RunConfig:
     def phases(self) -> tuple[dict[str, Any], ...]:
         """The stages that this run goes through, in their order."""
         return tuple(self.stage["phases"].values()) if "phases" in self.stage else (self.stage,)
-
-
-def check_config(node: Mapping[str, Any], faults: Faults) -> RunConfig | None:
-    """A resolved configuration as a RunConfig; None after adding everything that is wrong with it.
-
-    Looks at the machine too: the device, the hypergraph's file, the directories. Creates nothing.
-    """
-    config = read(RunConfig, node, "", faults)
-    refuse_foreign_targets(node, faults)
-    # Checks across groups read single values, so that they still work beside faults in other groups.
-    _check_rollout(node, faults)
-    _check_hypergraph(node, faults)
-    _check_device(node, faults)
-    _check_paths(node, faults)
-    return config if not faults.lines else None
-
-
-def _get(node: Any, *keys: str) -> Any:
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
-
-
-def _numbers(*values: Any) -> bool:
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values
-    )
-
-
-def _check_rollout(node: Mapping[str, Any], faults: Faults) -> None:
-    envs, steps = _get(node, "env", "num_envs"), _get(node, "ppo", "num_steps")
-    minibatch = _get(node, "ppo", "minibatch_size")
-    if _numbers(envs, steps, minibatch) and minibatch > envs * steps:
-        right = f"must be at most the rollout, env.num_envs * ppo.num_steps = {envs * steps:g}"
-        faults.add("ppo.minibatch_size", minibatch, right)
-
-
-def _check_hypergraph(node: Mapping[str, Any], faults: Faults) -> None:
-    name = _get(node, "env", "hypergraph")
-    if not isinstance(name, str):
-        return
-    try:
-        hypergraph = load_hypergraph(name)
-    except HypergraphError as error:
-        for line in str(error).splitlines():
-            faults.add("env.hypergraph", name, line)
-        return
-    number, known = _get(node, "policy", "num_experts"), len(hypergraph.experts)
-    if _numbers(number) and number != known and _get(node, "logic", "_target_") != NO_LOGIC:
-        for key in _aligned_stages(node):
-            right = f"alignment needs the hypergraph's {known} experts; take {known}, or {key}=0"
-            faults.add("policy.num_experts", number, right)
-
-
-def _aligned_stages(node: Mapping[str, Any]) -> Iterator[str]:
-    phases = _get(node, "stage", "phases")
-    stages = (
-        {f"stage.phases.{name}": phase for name, phase in phases.items()}
-        if phases
-        else {"stage": node["stage"]}
-    )
-    for key, stage in stages.items():
-        if _get(stage, "alignment_coef") != 0:
-            yield f"{key}.alignment_coef"
-
-
-def _check_device(node: Mapping[str, Any], faults: Faults) -> None:
-    if _get(node, "device") == "cuda":
-        reason = cuda_missing()
-        if reason is not None:
-            faults.add("device", "cuda", f"{reason}; take device=cpu or device=auto")
-
-
-def cuda_missing() -> str | None:
-    """Why there can be no CUDA device here, as far as that shows without importing torch; else None."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
-        return f"CUDA_VISIBLE_DEVICES={visible!r} hides every GPU"
-    if not any(
-        Path(device).exists() for device in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-    ):
-        return "this machine has no GPU driver"
-    try:
-        build = version("torch")
-    except PackageNotFoundError:
-        return "torch is not installed"
-    return f"torch {build} is built for the CPU only" if build.endswith("+cpu") else None
-
-
-def _check_paths(node: Mapping[str, Any], faults: Faults) -> None:
-    for key in ("run_dir", "paths.output_dir", "paths.multirun_dir"):
-        value = _get(node, *key.split("."))
-        if isinstance(value, str):
-            reason = unwritable(Path(value))
-            if reason is not None:
-                faults.add(key, value, reason)
-    start = _get(node, "init_from")
-    if (
-        isinstance(start, str)
-        and start not in ("auto", "none")
-        and not (Path(start) / "config.yaml").is_file()
-    ):
-        faults.add("init_from", start, "must be auto, none, or a run directory (it has no config.yaml)")
-
-
-def unwritable(path: Path) -> str | None:
-    """Why `path` cannot be made or written as a directory; None if nothing speaks against it."""
-    if "\0" in str(path):
-        return "a path has no NUL"
-    try:
-        place = path.expanduser().absolute()
-        while not place.exists():
-            place = place.parent
-    except OSError as error:
-        return f"cannot be a directory: {error.strerror}"
-    if not place.is_dir():
-        return f"{place} is a file, not a directory"
-    if not os.access(place, os.W_OK | os.X_OK):
-        return f"{place} is not writable; choose another directory"
-    return None

@@ -60,7 +60,7 @@ _KEYS = {
 def help_text() -> str:
     """What the command does, its groups and main keys with their defaults, and its exit codes."""
     config, groups = group_options()
-    lines = [_ABOUT, "groups (group=option; * is the default):"]
+    lines = [_ABOUT, "groups (group=option; * is the default, + groups are only there when you name them):"]
     lines += _group_lines(config, groups)
     lines += ["", "main keys (all of them: --cfg job):"]
     for key, meaning in _KEYS.items():
@@ -72,9 +72,9 @@ def help_text() -> str:
 def _group_lines(config: DictConfig, groups: dict[str, list[str]]) -> Iterator[str]:
     chosen = config.hydra.runtime.choices
     for group, options in groups.items():
-        if len(options) < 2:
+        if group in chosen and len(options) < 2:
             continue
-        yield f"  {group}"
+        yield f"  {group}" if group in chosen else f"  +{group}"
         for option in options:
             mark = "*" if chosen.get(group) == option else " "
             yield f"   {mark} {option:<20} {_about(group, option)}"
@@ -83,5 +83,6 @@ def _group_lines(config: DictConfig, groups: dict[str, list[str]]) -> Iterator[s
 def _about(group: str, option: str) -> str:
     """The first sentence of the comment that an option's file begins with."""
     path = conf_dir() / group / f"{option}.yaml"
-    first = path.read_text().splitlines()[0] if path.is_file() else ""
-    return first.removeprefix("#").strip().split(". ")[0].rstrip(".") if first.startswith("#") else ""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return next((text for text in comments if not text.startswith("@")), "").split(". ")[0].rstrip(".")

@@ -71,7 +71,7 @@ class NetHackEnv:
         "NetHackEat",
         "NetHackScout",
     ]
-    goal: str
+    goal: Literal["score", "staircase", "pet", "gold", "eat", "scout", "oracle", "needle", "fake"]
     hypergraph: str
     num_envs: Count
     max_episode_steps: Count

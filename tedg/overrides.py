@@ -35,11 +35,10 @@ def sound_overrides(
             readable.remove((line, override))
     groups = [item for item in readable if _is_group(loader, item[1])]
     good = [line for line, override in groups if _check_group(loader, override, faults)]
-    try:
-        base = loader.load_configuration(config_name, good, RunMode.MULTIRUN, validate_sweep_overrides=False)
-    except COMPOSE_ERRORS as error:
-        faults.lines[first_line(error)] = None
+    good = [line for line in good if _composes(loader, config_name, [line], line, faults)]
+    if not _composes(loader, config_name, good, " ".join(good), faults):
         return []
+    base = loader.load_configuration(config_name, good, RunMode.MULTIRUN, validate_sweep_overrides=False)
     for line, override in readable:
         if not _is_group(loader, override) and _check_value(loader, base, override, faults):
             good.append(line)
@@ -49,6 +48,20 @@ def sound_overrides(
 def first_line(error: Exception) -> str:
     """An error's message without the hints for developers that follow it."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _composes(
+    loader: ConfigLoaderImpl, config_name: str, overrides: list[str], written: str, faults: Faults
+) -> bool:
+    try:
+        loader.load_configuration(config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    except COMPOSE_ERRORS as error:
+        reason = first_line(error)
+        if "No match in the defaults list" in reason:
+            reason = f"this group has no default; write +{written}"
+        faults.lines[f"{written}: {reason}"] = None
+        return False
+    return True
 
 
 def _parse(line: str, faults: Faults) -> Override | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_HIDDEN = ("run_id", "status", "reason", "warnings", "liveness")
+# Shown elsewhere, or too long for a line.
+_HIDDEN = ("run_id", "status", "reason", "parameters", "training", "evaluation", "warnings", "liveness")
 
 
 def result_lines(values: Mapping[str, Any]) -> Iterator[str]:
     """What a run reached: totals, then a table of the players on the held-out games."""
     yield f"status {values.get('status')}"
     for key, value in values.items():
-        if key not in (*_HIDDEN, "evaluation", "training") and value is not None:
+        if key not in _HIDDEN and value is not None:
             yield f"{key.replace('_', ' ')}: {_text(value)}"
     players = values.get("evaluation")
     if isinstance(players, Mapping) and players:
@@ -21,7 +22,7 @@ def result_lines(values: Mapping[str, Any]) -> Iterator[str]:
             yield _player(name, row)
     warnings = values.get("warnings")
     if warnings:
-        yield f"warnings: {_text(warnings)}"
+        yield f"warnings: {len(warnings)}, listed in result.json"
 
 
 def _player(name: str, row: Mapping[str, Any]) -> str:

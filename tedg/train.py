@@ -34,6 +34,7 @@ def run() -> int:
     """
     flags = get_args_parser().parse_args()
     failures: list[Exception] = []
+    jobs = 0
     try:
         if flags.help:
             from tedg.help_text import help_text
@@ -42,11 +43,10 @@ def run() -> int:
             return errors.DONE
         if flags.experimental_rerun:
             raise errors.ConfigError("--experimental-rerun reads a pickle, which can run any code; refused")
-        _check(flags)
+        jobs = _check(flags)
         _hand_to_hydra(flags, _job(failures))
     except errors.TedgError as error:
-        if error not in failures:
-            print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_again(error, failures, jobs)}", file=sys.stderr)
         return error.exit_code
     except COMPOSE_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,20 +56,26 @@ def run() -> int:
     except Exception as error:
         if error not in failures:
             traceback.print_exc()
+        print(f"error: {_again(error, failures, jobs)}", file=sys.stderr)
         return 1
     return errors.DONE
 
 
-def _check(flags: Namespace) -> None:
-    """Compose and validate what would run; nothing to do where Hydra only shows something."""
+def _again(error: Exception, failures: list[Exception], jobs: int) -> str:
+    """What to print of an error that ends the command: a failed job of a sweep has spoken already."""
+    return f"{len(failures)} of {jobs} jobs failed" if error in failures else str(error)
+
+
+def _check(flags: Namespace) -> int:
+    """Compose and validate what would run, and count it; nothing where Hydra only shows something."""
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
-        return
+        return 0
     if flags.config_dir:
         raise errors.ConfigError(
             "--config-dir is not supported: use 'hydra.searchpath=[file:///your/folder]'"
         )
     path = Path(flags.config_path) if flags.config_path else None
-    compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME)
+    return len(compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME))
 
 
 def _hand_to_hydra(flags: Namespace, job: Callable[[DictConfig], Any]) -> None:

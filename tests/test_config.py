@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from tedg.checks import cuda_missing
 from tedg.compose import compose, compose_all
-from tedg.config import cuda_missing
 from tedg.errors import ConfigError
+from tedg.module_schemas import NetHackEnv
 
 REFUSE_IMPORT = "import sys; sys.modules['torch'] = None; from tedg.train import main; main()"
 
@@ -35,6 +37,8 @@ def refusal(*overrides: str) -> str:
         ("+ppo.extra=1", "ppo.extra=1", "no such key"),
         ("+fusion.num_head=2", "fusion.num_head=2", "did you mean fusion.num_heads?"),
         ("+anything=1", "anything=1", "no such key"),
+        ("experiment=learns", "experiment=learns", "write +experiment=learns"),
+        ("+fusion=concat", "+fusion=concat", "Multiple values for fusion"),
         ("seed", "seed", "key=value"),
         ("seed=1,2", "seed=1,2", "need -m"),
         ("~ppo.gamma", "ppo.gamma", "is missing"),
@@ -247,10 +251,19 @@ def test_environment_variables_never_reach_saved_configurations(monkeypatch: pyt
     assert "s3cret" not in str(composed.saved)
 
 
+def test_tasks_and_goals_are_those_of_the_environment() -> None:
+    from tedg.envs.features import GOALS
+    from tedg.envs.nethack import TASKS
+
+    hints = get_type_hints(NetHackEnv)
+    assert set(get_args(hints["task"])) == set(TASKS)
+    assert set(get_args(hints["goal"])) == {goal for goal in GOALS if not goal.startswith("reserved")}
+
+
 def test_every_option_of_every_group_is_valid() -> None:
     from tedg.compose import group_options
 
     for group, options in group_options()[1].items():
         for option in options:
             if not group.startswith("fusion/"):
-                compose([f"{group}={option}"])
+                compose([f"+{group}={option}" if group == "experiment" else f"{group}={option}"])

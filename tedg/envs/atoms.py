@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
-from numba import njit
 
+from tedg.envs.compiled import kernel, kernel_part
 from tedg.envs.frames import BLSTATS, Frames
 from tedg.envs.glyphs import CODES
 from tedg.envs.mapscan import MapMemory, Scan, scan_maps
@@ -51,7 +51,13 @@ ATOMS: tuple[str, ...] = (
     *("level_changed", "late_turn"),
 )
 NUM_ATOMS = len(ATOMS)
-ATOM: Any = IntEnum("ATOM", list(ATOMS), start=0)  # type: ignore[misc]  # the column of each atom
+
+
+def _columns() -> Any:
+    return IntEnum("Atom", list(ATOMS), start=0)
+
+
+ATOM = _columns()  # the column of each atom; an enumeration, because numba compiles those fastest
 
 FRESH_TURNS = 30  # a corpse older than this may poison
 _TYPABLE = np.zeros(256, np.bool_)  # inventory letters that some action's key happens to be
@@ -138,7 +144,7 @@ class AtomTracker:
         return view
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_atoms(
     rows: npt.NDArray[np.int64],
     blstats: npt.NDArray[np.int64],
@@ -203,7 +209,7 @@ def _fill_atoms(
         a[ATOM.late_turn] = now[nh.NLE_BL_TIME] >= 1000
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _count(
     r: int,
     now: npt.NDArray[np.int64],
@@ -225,7 +231,7 @@ def _count(
     history.started[r] = True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _vital_atoms(now: npt.NDArray[np.int64], a: npt.NDArray[np.bool_]) -> None:
     hp, most, level = now[nh.NLE_BL_HP], max(now[nh.NLE_BL_HPMAX], 1), now[nh.NLE_BL_XP]
     a[ATOM.hp_full] = hp >= most
@@ -248,7 +254,7 @@ def _vital_atoms(now: npt.NDArray[np.int64], a: npt.NDArray[np.bool_]) -> None:
     a[ATOM.polymorphed] = now[nh.NLE_BL_HD] > 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _progress_atoms(now: npt.NDArray[np.int64], a: npt.NDArray[np.bool_]) -> None:
     level, depth = now[nh.NLE_BL_XP], now[nh.NLE_BL_DEPTH]
     a[ATOM.xl_1] = level <= 1
@@ -266,7 +272,7 @@ def _progress_atoms(now: npt.NDArray[np.int64], a: npt.NDArray[np.bool_]) -> Non
     a[ATOM.in_sokoban] = now[nh.NLE_BL_DNUM] == 4
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _place_atoms(
     around: np.uint64, under: np.uint64, in_sight: np.uint64, codes: Any, a: npt.NDArray[np.bool_]
 ) -> None:
@@ -311,7 +317,7 @@ def _place_atoms(
     a[ATOM.furniture_seen] = (in_sight & codes.FURNITURE) != 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _inventory_atoms(
     oclasses: npt.NDArray[np.uint8],
     letters: npt.NDArray[np.uint8],

@@ -1,4 +1,4 @@
-"""The one table of NetHack 3.6 glyph numbers, and what is derived from it: categories, terrain, attributes."""
+"""The one table of NetHack 3.6 glyph numbers, and what follows from it: categories, terrain, attributes."""
 
 from __future__ import annotations
 
@@ -206,14 +206,18 @@ GLYPH_TERRAIN = _glyph_terrain()  # [5977] uint8, index into TERRAIN_CLASSES
 
 _CODES = {
     **{name: category(name) for name in CATEGORIES},
-    **{"MONSTER_LIKE": MONSTER_LIKE, "COVERS_TERRAIN": COVERS_TERRAIN, "FURNITURE": FURNITURE},
-    **{"ITEM": ITEM, "AUTOPICKUP": AUTOPICKUP, "WALKABLE": WALKABLE},
-    **{"stone": STONE, "stairs_up": STAIRS_UP, "stairs_down": STAIRS_DOWN},
-    **{"first_body": BODY_OFFSET, "last_body": BODY_OFFSET + NUM_MONSTERS - 1},
+    "MONSTER_LIKE": MONSTER_LIKE,
+    "COVERS_TERRAIN": COVERS_TERRAIN,
+    "FURNITURE": FURNITURE,
+    "ITEM": ITEM,
+    "AUTOPICKUP": AUTOPICKUP,
+    "WALKABLE": WALKABLE,
+    "stone": STONE,
+    "stairs_up": STAIRS_UP,
+    "stairs_down": STAIRS_DOWN,
     "floor_class": TERRAIN_CLASSES.index("floor"),
 }
-# The bits and numbers above in the form that compiled kernels take as an argument. (They would freeze a
-# global, and numba's cache on disk would not notice a change of this file.)
+# The bits and numbers above as an argument for compiled kernels, which read it by name.
 Codes = namedtuple("Codes", list(_CODES))  # type: ignore[misc]  # its fields are those of the dictionary
 CODES: Any = Codes(*_CODES.values())
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from nle.nethack import NLE_BL_DLEVEL, NLE_BL_DNUM, NLE_BL_TIME, NLE_BL_X, NLE_BL_Y
-from numba import njit
 
+from tedg.envs.compiled import kernel, kernel_part
 from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
 from tedg.envs.glyphs import CODES, GLYPH_CATEGORIES, GLYPH_DIFFICULTY, GLYPH_TERRAIN, NUM_TERRAIN_CLASSES
 
@@ -125,7 +125,7 @@ def scan_maps(
     _scan_maps(rows, glyphs, blstats, actions, memory, scan, *tables)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _scan_maps(
     rows: npt.NDArray[np.int64],
     all_glyphs: npt.NDArray[np.int16],
@@ -181,7 +181,7 @@ def _scan_maps(
                 scan.crop[r, i, j] = _glyph_at(glyphs, y + i - reach, x + j - reach, codes.stone)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _survey(
     r: int,
     glyphs: npt.NDArray[np.int16],
@@ -259,7 +259,7 @@ def _survey(
     scan.open_frontier[r] = open_frontier
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _look_around(
     r: int,
     glyphs: npt.NDArray[np.int16],
@@ -292,12 +292,12 @@ def _look_around(
     scan.walkable_neighbours[r] = ways
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _glyph_at(glyphs: npt.NDArray[np.int16], y: int, x: int, stone: int) -> int:
     return glyphs[y, x] if 0 <= y < MAP_ROWS and 0 <= x < MAP_COLUMNS else stone
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _beside_unseen(glyphs: npt.NDArray[np.int16], y: int, x: int, stone: int) -> bool:
     """Is a cell above, below, left or right of (y, x) on the map and unseen?"""
     return (
@@ -308,7 +308,7 @@ def _beside_unseen(glyphs: npt.NDArray[np.int16], y: int, x: int, stone: int) ->
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _ways(
     glyphs: npt.NDArray[np.int16],
     y0: int,
@@ -328,7 +328,7 @@ def _ways(
     return ways
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _closer(near: npt.NDArray[np.int64], landmark: int, dy: int, dx: int) -> None:
     """Keep the offset if nothing nearer of its kind was found before."""
     distance = max(abs(dy), abs(dx))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
-from numba import njit
 
 from tedg.envs.atoms import ATOMS, View
+from tedg.envs.compiled import kernel
 from tedg.envs.glyphs import CODES
 from tedg.envs.messages import NUM_ACTIONS
 
@@ -44,7 +44,7 @@ def legal_actions(
     return mask
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_mask(
     rows: npt.NDArray[np.int64],
     atoms: npt.NDArray[np.bool_],

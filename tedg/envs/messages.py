@@ -76,7 +76,7 @@ class MessageTable:
         self._row: dict[bytes, int] = {}
 
     def lookup(self, messages: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Row in the tables for each of the messages [B, 256] named by `rows`; valid until the next lookup."""
+        """Rows in the tables of the messages [B, 256] named by `rows`; valid until the next lookup."""
         if len(self._row) + len(rows) > _CAPACITY:
             self._row.clear()
         raw = messages.tobytes()

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from tedg.envs.atoms import ATOMS
 from tedg.envs.masks import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
-from tedg.envs.observation import Observation
+from tedg.envs.observation import EnvSpec, Observation
 
 
 class Player(Protocol):
-    """Chooses one action per game. Each game has a generator of its own, so games do not affect each other."""
+    """Chooses one action per game, each from a generator of its own, so games do not affect each other."""
 
     def act(self, observation: Observation) -> npt.NDArray[np.int64]:
         """Actions [B] for a batch of B games."""
@@ -122,8 +122,19 @@ def _pick(choices: npt.NDArray[np.int64], rng: np.random.Generator) -> int:
     return int(choices[rng.integers(len(choices))])
 
 
-PLAYERS: dict[str, type[RandomPlayer] | type[RandomLegalPlayer] | type[ScriptPlayer]] = {
-    "random": RandomPlayer,
-    "random_legal": RandomLegalPlayer,
-    "script": ScriptPlayer,
-}
+def make_player(name: str, num_envs: int, seed: int, spec: EnvSpec) -> Player:
+    """The named player for `num_envs` games of an environment.
+
+    Raises ValueError for an unknown name, and for `script` where the atoms are not NetHack's.
+    """
+    if name == "random":
+        return RandomPlayer(num_envs, seed)
+    if name == "random_legal":
+        return RandomLegalPlayer(num_envs, seed)
+    if name != "script":
+        raise ValueError(f"player is {name!r}, must be one of random, random_legal, script")
+    if spec.num_atoms != len(ATOMS):
+        raise ValueError(
+            f"the script player reads NetHack's {len(ATOMS)} atoms, {spec.name} has {spec.num_atoms}"
+        )
+    return ScriptPlayer(num_envs, seed)

@@ -31,7 +31,8 @@ def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
     """
     if games < 1 or first_seed < 0 or first_seed + games > FIRST_TRAINING_SEED:
         raise ValueError(
-            f"held-out seeds {first_seed} to {first_seed + games - 1} must be in 0 to {FIRST_TRAINING_SEED - 1}"
+            f"held-out seeds {first_seed} to {first_seed + games - 1} must be at least one,"
+            f" in 0 to {FIRST_TRAINING_SEED - 1}"
         )
 
     def seed(env: int, episode: int) -> int:

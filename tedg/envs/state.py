@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
-from numba import njit
 
 from tedg.envs.atoms import ATOMS, History, View
+from tedg.envs.compiled import kernel, kernel_part
 from tedg.envs.features import NUM_EXPERTS, STATE_DIM, STATE_FEATURES, goal_index
 from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
 from tedg.envs.mapscan import FRONTIER, HOSTILE, PICKUP, STAIRS_DOWN, Scan
@@ -41,16 +41,15 @@ class Operators(NamedTuple):
 
     @classmethod
     def of(cls, hypergraph: Hypergraph) -> Operators:
-        """Raises ValueError if the hypergraph needs atoms that NetHack has not, or other than four experts."""
+        """Raises ValueError for atoms that NetHack has not, and for other than four experts."""
         unknown = sorted(set(hypergraph.atoms) - set(ATOMS))
         if unknown:
             raise ValueError(
                 f"hypergraph {hypergraph.name!r} has atoms that are no NetHack atoms: {', '.join(unknown)}"
             )
-        if len(hypergraph.experts) != NUM_EXPERTS:
-            raise ValueError(
-                f"hypergraph {hypergraph.name!r} has {len(hypergraph.experts)} experts, must have {NUM_EXPERTS}"
-            )
+        experts = len(hypergraph.experts)
+        if experts != NUM_EXPERTS:
+            raise ValueError(f"hypergraph {hypergraph.name!r} must have {NUM_EXPERTS} experts, has {experts}")
         c = hypergraph.conditions()
         columns = np.array([ATOMS.index(name) for name in hypergraph.atoms], np.int64)
         return cls(columns[c.atom], c.positive, c.is_precondition, c.valid, c.expert)
@@ -85,7 +84,7 @@ class StateBuilder:
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_state(
     rows: npt.NDArray[np.int64],
     blstats: npt.NDArray[np.int64],
@@ -121,18 +120,18 @@ def _fill_state(
         _rule_features(atoms[r], legal[r], atom, column, s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _saturate(value: float, half: float) -> float:
     """From 0 at 0 over 1/2 at `half` towards 1; odd in `value`."""
     return value / (abs(value) + half)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _clip(value: float, low: float) -> float:
     return min(max(value, low), 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _landmark(nearest: npt.NDArray[np.int64], s: npt.NDArray[np.float32], first: int) -> None:
     distance = nearest[0]
     if distance >= 0:
@@ -141,7 +140,7 @@ def _landmark(nearest: npt.NDArray[np.int64], s: npt.NDArray[np.float32], first:
         s[first + 2] = nearest[1] / max(distance, 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _self_features(
     now: npt.NDArray[np.int64],
     deepest: int,
@@ -188,7 +187,7 @@ def _self_features(
     s[column.column] = now[nh.NLE_BL_X] / (MAP_COLUMNS - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _effect_features(
     now: npt.NDArray[np.int64],
     before: npt.NDArray[np.int64],
@@ -205,7 +204,7 @@ def _effect_features(
     s[column.frozen] = _saturate(frozen, 4)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _rule_features(
     a: npt.NDArray[np.bool_], legal: npt.NDArray[np.bool_], atom: Any, column: Any, s: npt.NDArray[np.float32]
 ) -> None:
@@ -223,7 +222,7 @@ def _rule_features(
     s[column.can_eat] = legal[21]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel_part
 def _match(
     a: npt.NDArray[np.bool_], operators: Operators, s: npt.NDArray[np.float32], gates: int, scenes: int
 ) -> float:

@@ -61,7 +61,8 @@ class FakeVectorEnv:
         self._last: Observation | None = None
 
     def reset(self) -> Observation:
-        """Start a new episode everywhere and return its first observations."""
+        """Start every plan of seeds anew, at episode 0, and return the first observations."""
+        self._episodes = [0] * self.num_envs
         for env in range(self.num_envs):
             self._start(env)
         self._last = self._observe()

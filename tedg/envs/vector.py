@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tedg.envs.atoms import ATOMS, AtomTracker, View
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
-from tedg.envs.frames import Frames
+from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS, Frames
 from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE
 from tedg.envs.masks import legal_actions
 from tedg.envs.messages import NUM_ACTIONS
@@ -77,7 +77,8 @@ class NetHackVectorEnv:
         self._last: Observation | None = None
 
     def reset(self) -> Observation:
-        """Start a new episode everywhere and return its first observations."""
+        """Start every game's plan of seeds anew, at episode 0, and return the first observations."""
+        self._episodes = [0] * self.num_envs
         for env in range(self.num_envs):
             self._start(env)
         batch = _Batch(self.num_envs)
@@ -174,5 +175,5 @@ class _Batch:
         self.view = View.allocate(num_envs)
         self.legal = np.zeros((num_envs, NUM_ACTIONS), np.bool_)
         self.state = np.zeros((num_envs, STATE_DIM), np.float32)
-        self.glyphs = np.zeros((num_envs, 21, 79), np.int16)
+        self.glyphs = np.zeros((num_envs, MAP_ROWS, MAP_COLUMNS), np.int16)
         self.hero = np.zeros((num_envs, 2), np.int16)

@@ -19,7 +19,10 @@ from tedg.learn import losses
 from tedg.learn.normalise import ReturnNormaliser
 from tedg.learn.rollout import Rollout, advantages
 from tedg.learn.stages import LossWeights, Settings
+from tedg.models.norm import observing
 from tedg.models.policy import ActionAndValue, MoEPolicy, PolicyOutput
+
+OBSERVED_STATES = 1024  # states of a rollout that running statistics are taken from
 
 
 def clipped_policy_loss(
@@ -121,6 +124,7 @@ class Learner:
                     sums[f"loss/{name}"].append(value.detach())
                 self._measure(batch, acted, sums)
             self._require_finite(torch.stack([p.detach().sum() for p in self.parameters]), "weight")
+            self._observe(rollout, settings)
         except NonFiniteError as fault:
             self.restore(good)
             return UpdateResult({}, probe or self._probe(rollout, settings), str(fault))
@@ -205,6 +209,14 @@ class Learner:
         ratio = log_ratio.exp()
         sums["train/kl"].append((ratio - 1 - log_ratio).mean())
         sums["train/clip_fraction"].append(((ratio - 1).abs() > self.config.clip_range).float().mean())
+
+    @torch.no_grad()
+    def _observe(self, rollout: Rollout, settings: Settings) -> None:
+        """Let running statistics see the rollout, now that nothing is compared with the old policy."""
+        order = torch.randperm(rollout.num_samples, generator=self.generator)[:OBSERVED_STATES]
+        sample = rollout.flat_observation()[order.to(rollout.action.device)]
+        with observing(self.policy):
+            self.policy(sample, settings.routing, settings.temperature)
 
     def _require_finite(self, values: Tensor, what: str, names: list[str] | None = None) -> None:
         finite = torch.isfinite(values).tolist()

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tedg.models.gate import Gate
+from tedg.models.norm import RunningNorm
 
 
 class FusionOutput(NamedTuple):
@@ -57,7 +58,7 @@ class CrossAttentionFusion(Fusion):
     """V4: the symbols query vision by multi-head cross-attention (Vaswani et al. 2017) with a gate.
 
     q = W_Q h_logic per head; score of token x: (W_K^T q) . x / sqrt(head_dim); the gate drops keys
-    before the softmax; context = LayerNorm(W_O [W_V sum_t a_t x_t] + h_logic).
+    before the softmax; context = LayerNorm(norm(W_O [W_V sum_t a_t x_t]) + h_logic), norm a RunningNorm.
 
     There is one query per head, so W_K is folded into it and W_V is applied after pooling: the
     tokens are read twice instead of being projected twice. A key bias would shift all scores of a
@@ -85,7 +86,9 @@ class CrossAttentionFusion(Fusion):
         self.query = nn.Linear(logic_dim, num_heads * head_dim)
         self.key = nn.Parameter(torch.empty(num_heads, head_dim, token_dim))
         self.value = nn.Parameter(torch.empty(num_heads, token_dim, head_dim))
-        self.output = nn.Linear(num_heads * head_dim, logic_dim)
+        self.output = nn.Linear(num_heads * head_dim, logic_dim, bias=False)
+        # Both summands on one scale: pooled over many keys, vision varies far less than h_logic does.
+        self.attended_norm = RunningNorm(logic_dim)
         self.norm = nn.LayerNorm(logic_dim)
         nn.init.orthogonal_(self.query.weight)
         nn.init.zeros_(self.query.bias)
@@ -105,5 +108,5 @@ class CrossAttentionFusion(Fusion):
         weights = torch.softmax(scores, dim=-1)
         pooled = torch.bmm(weights, tokens)  # [B, heads, token_dim]
         attended = torch.bmm(pooled.transpose(0, 1), self.value).transpose(0, 1).reshape(batch, -1)
-        context = self.norm(self.output(attended) + h_logic)
+        context = self.norm(self.attended_norm(self.output(attended)) + h_logic)
         return FusionOutput(context, weights.unsqueeze(2))

@@ -14,6 +14,7 @@ from torch_geometric.nn import GATConv
 
 from tedg.envs.observation import Observation
 from tedg.hypergraph.schema import Hypergraph
+from tedg.models.norm import RunningNorm
 
 NUM_EDGE_TYPES = 3
 SATISFIES, CONTEXT_OF, SELF_LOOP = range(NUM_EDGE_TYPES)  # precondition, scene, a node to itself
@@ -51,7 +52,7 @@ class HypergraphEncoder(LogicEncoder):
     """Two GATConv layers (Veličković et al. 2018) over literals and operators, read out by operator scores.
 
     A literal's feature is its atom's embedding plus one for its sign and whether it holds; an operator's
-    is its own embedding. Edges run from literals to operators only (`satisfies`, `context_of`), every
+    is its own embedding; h_logic is standardised by running statistics. Edges run from literals to operators only (`satisfies`, `context_of`), every
     node has a self-loop, and the edge's type enters the attention.
 
     Edges are directed and atoms are bits, so an operator's embedding depends only on which operator it is
@@ -102,6 +103,7 @@ class HypergraphEncoder(LogicEncoder):
         # No bias: softmax ignores a constant added to all scores, and conv2 has the readout's bias already.
         self.score = nn.Linear(embedding_dim, 1, bias=False)
         self.readout = nn.Linear(embedding_dim, output_dim, bias=False)
+        self.norm = RunningNorm(output_dim)
         if freeze:
             self.requires_grad_(False)
 
@@ -142,7 +144,7 @@ class HypergraphEncoder(LogicEncoder):
         # A row of `spread` holds each of the state's O weights in its own column, for no two operators
         # share a pair: a matrix product then sums what would else be a [B, O, d] tensor.
         spread = weights.new_zeros(len(atoms), len(table)).scatter(1, index, weights)
-        return LogicOutput(self.readout(spread @ table), scores, table, index)
+        return LogicOutput(self.norm(self.readout(spread @ table)), scores, table, index)
 
     def distinct_pairs(
         self, atoms: Bool[Tensor, "B A"]

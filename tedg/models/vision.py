@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tedg.envs.glyphs import STONE
 from tedg.envs.observation import EnvSpec, Observation
+from tedg.models.norm import RunningNorm
 
 
 class VisualOutput(NamedTuple):
@@ -37,7 +39,7 @@ class VisualEncoder(nn.Module):
 
 
 class _StateInput(nn.Module):
-    """The state vector with the features that a policy must not see set to zero."""
+    """The state vector, standardised, with the features that a policy must not see set to zero."""
 
     keep: Tensor
 
@@ -45,9 +47,10 @@ class _StateInput(nn.Module):
         super().__init__()
         keep = ~spec.symbolic_state if hide_symbols else np.ones(spec.state_dim, bool)
         self.register_buffer("keep", torch.as_tensor(keep, dtype=torch.get_default_dtype()), persistent=False)
+        self.norm = RunningNorm(spec.state_dim)
 
     def forward(self, state: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
-        return state.to(self.keep.dtype) * self.keep
+        return self.norm(state.to(self.keep.dtype)) * self.keep
 
 
 class GlyphEncoder(VisualEncoder):
@@ -82,7 +85,10 @@ class GlyphEncoder(VisualEncoder):
         cells = spec.crop_size**2
         self.token_dim = token_dim
         self.num_tokens = cells + grid[0] * grid[1] + 1
-        attributes = torch.as_tensor(glyph_attributes, dtype=torch.get_default_dtype())
+        # Relative to bare stone, so that the parts of the map that were never seen contribute nothing.
+        attributes = torch.as_tensor(
+            glyph_attributes - glyph_attributes[STONE], dtype=torch.get_default_dtype()
+        )
         self.register_buffer("attributes", attributes, persistent=False)
         self.crop_embedding = nn.Linear(attributes.shape[1], channels)
         self.crop_conv = nn.Conv2d(channels, channels, 3, padding=1)
@@ -103,7 +109,8 @@ class GlyphEncoder(VisualEncoder):
             narrow = token_dim // 4
             self.narrow = nn.Linear(token_dim, narrow)
             flat = (self.num_tokens - 1) * narrow + token_dim
-            self.head = nn.Sequential(nn.Linear(flat, hidden_dim), nn.ReLU())
+            self.head = nn.Sequential(nn.Linear(flat, hidden_dim), nn.ReLU(), RunningNorm(hidden_dim))
+        init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:
         crop, overview = observation.crop, observation.overview
@@ -163,8 +170,18 @@ class StateEncoder(VisualEncoder):
         self.token = nn.Linear(hidden_dim, token_dim)
         self.head: nn.Module | None = None
         if with_head:
-            self.head = nn.Sequential(nn.Linear(token_dim, hidden_dim), nn.ReLU())
+            self.head = nn.Sequential(nn.Linear(token_dim, hidden_dim), nn.ReLU(), RunningNorm(hidden_dim))
+        init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:
         token = self.token(self.body(self.state_input(observation.state)))
         return VisualOutput(token.unsqueeze(1), token if self.head is None else self.head(token))
+
+
+def init_layers(module: nn.Module) -> None:
+    """Orthogonal weights with gain sqrt(2) and zero biases, as usual for ReLU networks in PPO."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, 2**0.5)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)

@@ -48,11 +48,13 @@ class LiveConsole:
     def warn(self, message: str) -> None:
         """Print it above the panel and list it there with the last few."""
         self.warnings.append(message)
-        self._safely(lambda: self._terminal.print(Text(f"warning: {message}", style="yellow")))
+        self._safely(
+            lambda: self._terminal.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+        )
 
     def note(self, message: str) -> None:
         """Print it above the panel."""
-        self._safely(lambda: self._terminal.print(Text(message)))
+        self._safely(lambda: self._terminal.print(Text(message), soft_wrap=True))
 
     def saved(self) -> None:
         """Shown with the next update."""

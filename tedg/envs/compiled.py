@@ -1,0 +1,52 @@
+"""The decorator of the compiled kernels, with a cache on disk that notices changes in any of their files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import config, njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _cache_directory() -> Path:
+    """A folder of its own for every version of the package's sources.
+
+    Numba recompiles a function when its own file changes, but not when a constant or the order of a named
+    tuple's fields changes in another file. That would make kernels write to the wrong columns, silently.
+    """
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(folder.glob("*.py")):
+        digest.update(source.read_bytes())
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else folder / "__pycache__"
+    return base / f"kernels-{digest.hexdigest()[:16]}"
+
+
+_DIRECTORY = _cache_directory()
+
+
+def kernel(function: F) -> F:
+    """Compile `function` at its first call from Python, without the GIL, and keep the code on disk.
+
+    Where the folder cannot be written numba picks one of its own.
+    """
+    return _compiled(function, no_cfunc_wrapper=True)
+
+
+def kernel_part(function: F) -> F:
+    """The same for functions that only kernels call; without Python wrappers they compile faster."""
+    return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _compiled(function: F, **options: bool) -> F:
+    usual = config.CACHE_DIR
+    config.CACHE_DIR = str(_DIRECTORY)
+    try:
+        compiled: F = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    finally:
+        config.CACHE_DIR = usual
+    return compiled

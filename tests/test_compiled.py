@@ -1,0 +1,23 @@
+"""Compiled kernels are found again on disk, unless any source they may depend on has changed."""
+
+from __future__ import annotations
+
+from numba import config
+
+from tedg.envs import compiled
+
+
+def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+    (tmp_path / "kernel.py").write_text("import layout")
+    (tmp_path / "layout.py").write_text("FIRST, SECOND = 0, 1")
+    before = compiled._cache_directory()
+    assert compiled._cache_directory() == before
+    (tmp_path / "layout.py").write_text("FIRST, SECOND = 1, 0")
+    assert compiled._cache_directory() != before
+
+
+def test_other_users_of_numba_keep_their_cache():
+    before = config.CACHE_DIR
+    assert compiled.kernel(lambda x: x + 1)(1) == 2
+    assert before == config.CACHE_DIR
