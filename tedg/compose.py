@@ -144,7 +144,7 @@ def _jobs(
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
         batches = BasicSweeper.split_arguments(parsed, None)
     except HydraException as error:
-        faults.lines[first_line(error)] = None
+        faults.report(first_line(error))
         return [], True
     return [[*own, *job] for job in batches[0]], True
 
@@ -163,7 +163,7 @@ def _one(
         if len(good) < len(overrides):
             # Go on without the bad ones, to report what else is wrong.
             return _one(loader, good, sweep, faults, config_name)
-        faults.lines[first_line(error)] = None
+        faults.report(first_line(error))
         return None
     cfg = OmegaConf.masked_copy(full, [str(key) for key in full if key != "hydra"])
     with _as_hydra_config(full):

@@ -33,7 +33,7 @@ class Slot:
         if target is None and self.optional:
             settings = {name: item for name, item in node.items() if name != "_target_"}
             for name in settings:
-                faults.lines[f"{key}.{name}: no such key without a _target_"] = None
+                faults.report(f"{key}.{name}: no such key without a _target_")
         elif isinstance(target, str) and target in known:
             settings = {name: item for name, item in node.items() if name != "_target_"}
             checked = read(known[target], settings, key, faults)

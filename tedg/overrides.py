@@ -31,7 +31,7 @@ def sound_overrides(
     readable = [(line, override) for line, override in parsed if override is not None]
     for line, override in [] if sweep else list(readable):
         if override.is_sweep_override():
-            faults.lines[f"{line}: several values need -m, which runs each; a list is [a,b]"] = None
+            faults.report(f"{line}: several values need -m, which runs each; a list is [a,b]")
             readable.remove((line, override))
     groups = [item for item in readable if _is_group(loader, item[1])]
     good = [line for line, override in groups if _check_group(loader, override, faults)]
@@ -59,7 +59,7 @@ def _composes(
         reason = first_line(error)
         if "No match in the defaults list" in reason:
             reason = f"this group has no default; write +{written}"
-        faults.lines[f"{written}: {reason}"] = None
+        faults.report(f"{written}: {reason}")
         return False
     return True
 
@@ -71,7 +71,7 @@ def _parse(line: str, faults: Faults) -> Override | None:
         reason = first_line(error)
         if "=" not in line:
             reason = "write an override as key=value"
-        faults.lines[f"{line}: {reason}"] = None
+        faults.report(f"{line}: {reason}")
         return None
 
 

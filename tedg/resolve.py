@@ -32,7 +32,7 @@ def _dict(node: DictConfig, key: str, faults: Faults | None) -> dict[str, Any]:
 def _value(node: DictConfig | ListConfig, name: Any, key: str, faults: Faults | None) -> Any:
     if OmegaConf.is_missing(node, name):
         if faults is not None:
-            faults.lines[f"{key}: has no default; set it"] = None
+            faults.report(f"{key}: has no default; set it")
         return None
     try:
         value = node[name]

@@ -31,14 +31,20 @@ class Faults:
     """What is wrong with a configuration: one line each, in the order found, none twice."""
 
     lines: dict[str, None] = field(default_factory=dict)
+    count: int = 0  # with repetitions, so that a fault seen before still counts where it is found again
+
+    def report(self, line: str) -> None:
+        """Add a line."""
+        self.lines[line] = None
+        self.count += 1
 
     def add(self, key: str, value: Any, right: str) -> None:
         """Report `key`, the `value` it has, and what would be right."""
-        self.lines[f"{key}={show(value)}: {right}"] = None
+        self.report(f"{key}={show(value)}: {right}")
 
     def unknown(self, key: str, known: Iterable[str], written: str | None = None) -> None:
         """Report a key that does not exist (as `written`, with its value), and the nearest one that does."""
-        self.lines[f"{written or key}: no such key{did_you_mean(key, known)}"] = None
+        self.report(f"{written or key}: no such key{did_you_mean(key, known)}")
 
     def raise_if_any(self) -> None:
         """Raise one ConfigError with all faults."""
@@ -103,7 +109,7 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
     if not isinstance(node, Mapping):
         faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
         return None
-    before = len(faults.lines)
+    before = faults.count
     hints = _hints(schema)
     known = [_join(key, name) for name in hints]
     for name in node:
@@ -115,13 +121,13 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
         if name in node:
             values[name] = convert(hint, node[name], _join(key, name), faults)
         else:
-            faults.lines[f"{_join(key, name)}: is missing"] = None
-    if len(faults.lines) > before:
+            faults.report(f"{_join(key, name)}: is missing")
+    if faults.count > before:
         return None
     made = schema(**values)
     if isinstance(made, Checked):
         made.check(key, faults)
-    return made if len(faults.lines) == before else None
+    return made if faults.count == before else None
 
 
 def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
@@ -129,10 +135,10 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *rules = get_args(hint)
-        before = len(faults.lines)
+        before = faults.count
         value = convert(inner, value, key, faults)
         for rule in rules:
-            if len(faults.lines) == before:
+            if faults.count == before:
                 value = rule.check(value, key, faults)
         return value
     if origin in (Union, UnionType):

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import torch
+
 from tedg.compose import compose
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 
 FUSIONS = ("concat", "cross_attn", "cross_attn_dense")
 STAGES = ("warmup", "transition", "finetune")
+# Narrow layers and short rollouts: what is tested does not depend on width.
+SMALL = (
+    "logic.output_dim=16",
+    "vision.token_dim=8",
+    "vision.hidden_dim=16",
+    "policy.router_hidden=[16]",
+    "policy.expert_hidden=[16]",
+    "policy.critic_hidden=[16]",
+    "ppo.num_steps=16",
+    "ppo.num_epochs=1",
+    "ppo.minibatch_size=32",
+)
 
 
 def seeds(env, episode):

@@ -18,7 +18,7 @@ def naive_forward(
     """(h_logic [B, output_dim], scores [B, O], embeddings [B, O, d]) with the encoder's own parameters."""
     rows = [_one_state(encoder, hypergraph, row.tolist()) for row in atoms]
     h_logic, scores, embeddings = zip(*rows, strict=True)
-    return torch.stack(h_logic), torch.stack(scores), torch.stack(embeddings)
+    return encoder.norm(torch.stack(h_logic)), torch.stack(scores), torch.stack(embeddings)
 
 
 def _one_state(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from tedg.learn.rollout import advantages
 
 STEPS, ENVS = 12, 3
@@ -11,7 +12,7 @@ GAMMA, LAMBDA = 0.9, 0.8
 
 
 def plain_loop(reward, value, next_value, ended):
-    """The definition, one sum per sample: A_t = sum_k (gamma lambda)^k delta_{t+k} up to the episode's end."""
+    """The definition, one sum per sample: A_t = sum_k (gamma lambda)^k delta_{t+k} to the episode's end."""
     result = torch.zeros_like(reward)
     for t in range(STEPS):
         for e in range(ENVS):

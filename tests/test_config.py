@@ -267,3 +267,10 @@ def test_every_option_of_every_group_is_valid() -> None:
         for option in options:
             if not group.startswith("fusion/"):
                 compose([f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
+
+
+def test_the_same_fault_in_several_jobs_of_a_sweep_is_one_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_all(["fusion=concat,cross_atn", "seed=b"], multirun=True)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split("=")[0].strip() for line in lines] == ["seed", "fusion"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from tedg.models.fusion import ConcatFusion, CrossAttentionFusion
 from tedg.models.gate import NoGate, TopKGate
+from tedg.models.norm import observing
 
 BATCH, TOKENS, TOKEN_DIM, LOGIC_DIM, HEADS, HEAD_DIM = 5, 11, 8, 16, 4, 6
 
@@ -28,7 +30,7 @@ def inputs(tokens=TOKENS):
 
 def textbook(fusion, tokens, h_logic):
     """softmax(Q K^T / sqrt(d)) V, one head and one state at a time, with keys and values written out."""
-    contexts, all_weights = [], []
+    attended, all_weights = [], []
     for x, h in zip(tokens, h_logic, strict=True):
         queries = fusion.query(h).view(HEADS, HEAD_DIM)
         heads, weights = [], []
@@ -39,15 +41,18 @@ def textbook(fusion, tokens, h_logic):
             weight = torch.softmax(fusion.gate(scores), dim=0)
             weights.append(weight)
             heads.append(weight @ values)
-        contexts.append(fusion.norm(fusion.output(torch.cat(heads)) + h))
+        attended.append(fusion.output(torch.cat(heads)))
         all_weights.append(torch.stack(weights))
-    return torch.stack(contexts), torch.stack(all_weights).unsqueeze(2)
+    context = fusion.norm(fusion.attended_norm(torch.stack(attended)) + h_logic)
+    return context, torch.stack(all_weights).unsqueeze(2)
 
 
 @pytest.mark.parametrize("gate", [NoGate(), TopKGate(0.3)], ids=["dense", "topk"])
 def test_equals_textbook_attention(gate):
     fusion = make(gate)
     tokens, h_vis, h_logic = inputs()
+    with observing(fusion):  # statistics under which the norm is not the identity
+        fusion(*inputs())
     context, weights = fusion(tokens, h_vis, h_logic)
     expected_context, expected_weights = textbook(fusion, tokens, h_logic)
     torch.testing.assert_close(weights, expected_weights)

@@ -1,4 +1,4 @@
-"""The update: the policy that acted is the policy that is updated, every loss counts, faults leave no trace."""
+"""The update: it evaluates the policy that acted, every loss counts, and faults leave no trace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from models_for_tests import FUSIONS, STAGES, toy
+from models_for_tests import FUSIONS, SMALL, STAGES, toy
 
 from tedg.learn import ppo
 from tedg.learn.ppo import Learner, clipped_policy_loss, weighted_total
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def prepare(*overrides, double=False):
     """(learner, settings, rollout) of a composed configuration on the toy environment."""
-    config, env, policy = toy("ppo.num_steps=16", "ppo.minibatch_size=32", *overrides)
+    config, env, policy = toy(*SMALL, *overrides)
     if double:
         policy.double()
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
@@ -68,9 +68,9 @@ def test_an_update_reaches_every_part():
 
 def test_a_frozen_hypergraph_stays_as_it_is():
     learner, settings, rollout = prepare("logic.freeze=true")
-    before = copy.deepcopy(learner.policy.logic.state_dict())
+    before = copy.deepcopy(dict(learner.policy.logic.named_parameters()))
     learner.update(rollout, settings)
-    for name, value in learner.policy.logic.state_dict().items():
+    for name, value in learner.policy.logic.named_parameters():
         assert torch.equal(value, before[name])
 
 

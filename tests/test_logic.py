@@ -14,6 +14,7 @@ from torch import Tensor
 from tedg.envs.observation import Observation
 from tedg.hypergraph.schema import MAX_CONDITIONS, Hypergraph, load_hypergraph
 from tedg.models.logic import HypergraphEncoder, NoLogic
+from tedg.models.norm import observing
 
 NETHACK = load_hypergraph("nethack")
 SMALL = {
@@ -64,6 +65,8 @@ def encode(encoder: HypergraphEncoder, atoms: Tensor) -> tuple[Tensor, Tensor, T
 def test_compact_form_equals_one_graph_per_state(name: str, small: Hypergraph) -> None:
     hypergraph = NETHACK if name == "nethack" else small
     encoder, atoms = make(hypergraph), states(6, len(hypergraph.atoms))
+    with observing(encoder):  # statistics under which the norm is not the identity
+        encode(encoder, states(20, len(hypergraph.atoms), seed=1))
     compact, naive = encode(encoder, atoms), naive_forward(encoder, hypergraph, atoms)
     generator = torch.Generator().manual_seed(1)
     probes = [torch.randn(part.shape, generator=generator, dtype=torch.float64) for part in naive]
@@ -96,7 +99,7 @@ def test_readout_weighs_embeddings_by_softmax_of_scores() -> None:
     encoder = make()
     h_logic, scores, embeddings = encode(encoder, states(5))
     pooled = torch.einsum("bo,bod->bd", scores.softmax(1), embeddings)
-    torch.testing.assert_close(h_logic, pooled @ encoder.readout.weight.T)
+    torch.testing.assert_close(h_logic, encoder.norm(pooled @ encoder.readout.weight.T))
 
 
 def test_negated_literal_holds_when_its_atom_is_false(small: Hypergraph) -> None:
@@ -196,7 +199,8 @@ def test_output_shapes_and_buffers() -> None:
     assert encoder.inputs == ("atoms",)
     names = [NETHACK.experts[k] for k in encoder.expert_of_operator.tolist()]
     assert names == [operator.expert for operator in NETHACK.operators]
-    assert set(encoder.state_dict()) == {name for name, _ in encoder.named_parameters()}
+    statistics = {f"norm.{name}" for name in ("mean", "variance", "batches")}
+    assert set(encoder.state_dict()) == {name for name, _ in encoder.named_parameters()} | statistics
 
 
 def test_freeze_leaves_nothing_to_train() -> None:

@@ -7,6 +7,7 @@ ours and truncates, every game is seeded before it starts, and the game writes i
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ TASKS: tuple[str, ...] = (
     *("NetHackScore", "NetHackStaircase", "NetHackStaircasePet", "NetHackOracle"),
     *("NetHackGold", "NetHackEat", "NetHackScout"),
 )
+logging.getLogger("nle").setLevel(logging.WARNING)  # it reports, once per game, that it saves no recordings
 _NO_LIMIT = 10**9  # NLE's own step limit, out of reach
 _SUCCESS = 2  # NLE's StepStatus.TASK_SUCCESSFUL
 

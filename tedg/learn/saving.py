@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -49,9 +50,14 @@ def save(
     )
 
 
-def resume(run_dir: Path, learner: Learner, generators: dict[str, torch.Generator]) -> RunState | None:
-    """Take up the newest intact checkpoint; None if the run has none yet. Raises StorageError."""
-    newest = checkpoint.latest(run_dir / "checkpoints")
+def resume(
+    run_dir: Path,
+    learner: Learner,
+    generators: dict[str, torch.Generator],
+    warn: Callable[[str], None],
+) -> RunState | None:
+    """Take up the newest intact checkpoint, naming broken ones; None without any. Raises StorageError."""
+    newest = checkpoint.latest(run_dir / "checkpoints", warn)
     if newest is None:
         return None
     saved = checkpoint.load(newest)

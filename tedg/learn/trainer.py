@@ -72,7 +72,7 @@ class Trainer:
             "minibatches": torch.Generator().manual_seed(config.seed),
         }
         self.learner = Learner(self.policy, config.ppo, num_envs, self.generators["minibatches"])
-        resumed = resume(run_dir, self.learner, self.generators)
+        resumed = resume(run_dir, self.learner, self.generators, console.warn)
         if resumed is not None:
             self.state = resumed
             console.note(f"resumed after update {resumed.update}, {resumed.env_steps:,} env steps")

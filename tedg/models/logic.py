@@ -52,8 +52,9 @@ class HypergraphEncoder(LogicEncoder):
     """Two GATConv layers (Veličković et al. 2018) over literals and operators, read out by operator scores.
 
     A literal's feature is its atom's embedding plus one for its sign and whether it holds; an operator's
-    is its own embedding; h_logic is standardised by running statistics. Edges run from literals to operators only (`satisfies`, `context_of`), every
-    node has a self-loop, and the edge's type enters the attention.
+    is its own embedding. Edges run from literals to operators only (`satisfies`, `context_of`), every
+    node has a self-loop, and the edge's type enters the attention. h_logic is standardised by running
+    statistics.
 
     Edges are directed and atoms are bits, so an operator's embedding depends only on which operator it is
     and on which of its own literals hold. The graph is therefore built once per batch, from two rows per
