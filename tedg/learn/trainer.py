@@ -59,7 +59,6 @@ class Trainer:
         self.threads = set_threads(config)
         self.stages, self.budget = make_schedule(config)
         self.warnings = Warnings(config.diagnostics, phases="phases" in config.stage)
-        self._started = time.monotonic()
 
         seeds = training_seeds(config.seed)
         num_envs = config.env["num_envs"]
@@ -252,7 +251,6 @@ class Trainer:
             "evaluation": evaluation,
             "liveness": liveness(self.policy, states, settings, generator),
             "warnings": self.console.warnings,
-            "seconds": time.monotonic() - self._started,
         }
 
 
