@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from tedg.envs.masks import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
 from tedg.envs.observation import EnvSpec, Observation
 
 
+@runtime_checkable
 class Player(Protocol):
     """Chooses one action per game, each from a generator of its own, so games do not affect each other."""
 

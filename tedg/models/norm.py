@@ -47,8 +47,11 @@ class RunningNorm(nn.Module):
     def _observe(self, x: Tensor) -> None:
         self.batches += 1
         weight = 1 / self.batches.clamp_max(WINDOW).to(x.dtype)
-        self.mean += (x.mean(dim=0) - self.mean) * weight
-        self.variance += ((x - self.mean).square().mean(dim=0) - self.variance) * weight
+        shift = x.mean(dim=0) - self.mean
+        # What lies between the means counts as variance too, or drifting features would look narrow.
+        between = (1 - weight) * shift.square()
+        self.variance += (x.var(dim=0, correction=0) + between - self.variance) * weight
+        self.mean += shift * weight
 
 
 @contextmanager

@@ -1,0 +1,299 @@
+"""Puts known mistakes back into a copy of the package, one at a time, and checks that a test notices each.
+
+Run it as `python tests/mutants.py`; a name or part of one as argument runs those mutants only. It ends
+with exit code 1 if a mutant survives or its place is not found, or if a test fails without any mutant.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+COPIED = ("tedg", "conf", "tests", "pyproject.toml")
+TESTS = "tests/test_earlier_mistakes.py"
+FAILED = 1  # pytest's exit code where tests ran and some failed; anything above is no verdict
+
+
+class Mutant(NamedTuple):
+    """One mistake: `old`, which must be in `file` exactly once, becomes `new`, and `test` must go red."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        "01 atoms of the last step for all",
+        "tedg/learn/ppo.py",
+        "        observation = rollout.flat_observation()\n        fields",
+        "        observation = rollout.flat_observation()\n"
+        "        last = rollout.observation.atoms[-1].clone()\n"
+        "        observation.atoms.view(*rollout.action.shape, -1)[:] = last\n"
+        "        fields",
+        "test_01_the_update_sees_the_atoms_that_were_acted_on",
+    ),
+    Mutant(
+        "01 no atoms in the update",
+        "tedg/learn/ppo.py",
+        "        observation = rollout.flat_observation()\n        fields",
+        "        observation = rollout.flat_observation()\n        observation.atoms.zero_()\n        fields",
+        "test_01_the_update_sees_the_atoms_that_were_acted_on",
+    ),
+    Mutant(
+        "01 no gradient to the graph network",
+        "tedg/models/policy.py",
+        "        logic = self.logic(observation)\n",
+        "        with torch.no_grad():\n            logic = self.logic(observation)\n",
+        "test_01_the_graph_network_learns",
+    ),
+    Mutant(
+        "02a advantages over shuffled steps",
+        "tedg/learn/rollout.py",
+        "    for t in range(len(delta) - 1, -1, -1):",
+        "    for t in torch.randperm(len(delta), generator=torch.Generator().manual_seed(0)).tolist():",
+        "test_02a_advantages_follow_time_order",
+    ),
+    Mutant(
+        "02b last value 0",
+        "tedg/learn/rollout.py",
+        "        next_value[-1] = self._value(self._observation, settings)\n",
+        "        next_value[-1] = 0.0\n",
+        "test_02b_the_last_value_is_bootstrapped",
+    ),
+    Mutant(
+        "02c truncation is death",
+        "tedg/learn/rollout.py",
+        "            next_value[index[:, 0], index[:, 1]] = self._value(final, settings)\n",
+        "            next_value[index[:, 0], index[:, 1]] = 0.0\n",
+        "test_02c_truncation_is_not_death",
+    ),
+    Mutant(
+        "03 no mask in the update",
+        "tedg/models/policy.py",
+        "        log_probs = masked_log_probs(output.policy_logits, observation.mask)\n",
+        "        mask = observation.mask if action is None else torch.ones_like(observation.mask)\n"
+        "        log_probs = masked_log_probs(output.policy_logits, mask)\n",
+        "test_03_the_mask_holds_in_the_update",
+    ),
+    Mutant(
+        "04 alignment skipped silently",
+        "tedg/learn/ppo.py",
+        "                if probe is None:\n                    probe = acted",
+        "                if acted.output.operator_scores is None:\n"
+        "                    self.alignment = None\n"
+        "                if probe is None:\n                    probe = acted",
+        "test_04_missing_atoms_are_an_error",
+    ),
+    Mutant(
+        "05a a scheduler's learning rate",
+        "tedg/learn/ppo.py",
+        "        self.optimizer.step()\n",
+        "        self.optimizer.step()\n        self.optimizer.param_groups[0]['lr'] = 2.5e-4\n",
+        "test_05a_the_stages_learning_rate_survives_updates",
+    ),
+    Mutant(
+        "05b temperature not passed on",
+        "tedg/models/policy.py",
+        "        router_logits = self.router(context) / column\n",
+        "        router_logits = self.router(context)\n",
+        "test_05b_the_annealed_temperature_reaches_the_router",
+    ),
+    Mutant(
+        "06a top-2 softmax as sparsemax",
+        "tedg/models/routing.py",
+        "        return sparsemax(_scaled(logits, temperature), dim=-1)\n",
+        "        z = _scaled(logits, temperature)\n"
+        "        top = z.topk(2, dim=-1)\n"
+        "        return torch.zeros_like(z).scatter(-1, top.indices, torch.softmax(top.values, dim=-1))\n",
+        "test_06a_sparsemax_is_the_projection_onto_the_simplex",
+    ),
+    Mutant(
+        "06b softmax over heads, one kept",
+        "tedg/models/fusion.py",
+        "        weights = torch.softmax(scores, dim=-1)\n",
+        "        best = scores.max(dim=1, keepdim=True).values\n"
+        "        scores = scores.masked_fill(scores < best, -torch.inf)\n"
+        "        weights = torch.softmax(scores, dim=1).nan_to_num()\n",
+        "test_06b_attention_chooses_between_keys",
+    ),
+    Mutant(
+        "06c no map in the encoder",
+        "tedg/models/vision.py",
+        "self.attributes[crop.long()]",
+        "self.attributes[torch.full_like(crop, STONE).long()]",
+        "test_06c_the_visual_encoder_reads_the_map",
+    ),
+    Mutant(
+        "06c an MLP on cells, no convolution",
+        "tedg/models/vision.py",
+        "        near = torch.relu(self.crop_conv(embedded.permute(0, 3, 1, 2)))\n",
+        "        near = torch.relu(embedded.permute(0, 3, 1, 2))\n",
+        "test_06c_the_visual_encoder_reads_the_map",
+    ),
+    Mutant(
+        "07 log-softmax of probabilities",
+        "tedg/learn/ppo.py",
+        "        log_alpha = torch.log_softmax(output.router_logits, dim=-1)\n",
+        "        log_alpha = torch.log_softmax(soft_alpha, dim=-1)\n",
+        "test_07_alignment_is_a_divergence_between_the_two_distributions",
+    ),
+    Mutant(
+        "07 log-softmax in the loss itself",
+        "tedg/learn/losses.py",
+        "    return functional.kl_div(log_alpha, target.detach(),",
+        "    return functional.kl_div(functional.log_softmax(log_alpha.exp(), dim=-1), target.detach(),",
+        "test_07_alignment_is_a_divergence_between_the_two_distributions",
+    ),
+    Mutant(
+        "07 scores are norms",
+        "tedg/models/logic.py",
+        "self.score(table).squeeze(1) + self._log_satisfied(operator, holds, table.dtype)",
+        "table.norm(dim=1)",
+        "test_07_an_operators_score_depends_on_its_preconditions",
+    ),
+    Mutant(
+        "08 dropout in the ratio",
+        "tedg/models/experts.py",
+        "        layers += [linear, nn.LayerNorm(width), nn.ReLU()]\n",
+        "        layers += [linear, nn.LayerNorm(width), nn.ReLU(), nn.Dropout(0.1)]\n",
+        "test_08_the_forward_pass_is_the_same_while_acting_and_while_learning",
+    ),
+    Mutant(
+        "09a hunger in turns",
+        "tedg/envs/atoms.py",
+        "    a[ATOM.hungry] = hunger == 2\n",
+        "    a[ATOM.hungry] = hunger < 150\n",
+        "test_09a_hunger_is_an_enumeration",
+    ),
+    Mutant(
+        "09b other numbers for walls",
+        "tedg/envs/glyphs.py",
+        '    ("WALL", 2360, 2370),\n',
+        '    ("WALL", 2359, 2365),\n',
+        "test_09b_glyph_numbers_are_nles",
+    ),
+    Mutant(
+        "09b other numbers for objects",
+        "tedg/envs/glyphs.py",
+        '    ("OBJ", 1906, 2358),\n',
+        '    ("OBJ", 400, 800),\n',
+        "test_09b_glyph_numbers_are_nles",
+    ),
+    Mutant(
+        "09c the hero counts as a monster",
+        "tedg/envs/mapscan.py",
+        "            if glyph == codes.stone or (y == y0 and x == x0):\n",
+        "            if glyph == codes.stone:\n",
+        "test_09c_the_hero_is_not_a_monster_beside_itself",
+    ),
+    Mutant(
+        "10a checkpoints written in place",
+        "tedg/track/checkpoint.py",
+        '    unfinished = directory / f"{final.name}.tmp-{os.getpid()}"\n    try:',
+        "    unfinished = final\n    try:",
+        "test_10a_a_checkpoint_is_whole_or_absent",
+    ),
+    Mutant(
+        "10b pickles are loaded",
+        "tedg/track/checkpoint.py",
+        "                tensors[group[1]] = safetensors.torch.load(content)\n",
+        "                import io, torch\n"
+        "                tensors[group[1]] = torch.load(io.BytesIO(content), weights_only=False)\n",
+        "test_10b_nothing_is_ever_unpickled",
+    ),
+    Mutant(
+        "10c the optimiser is not rolled back",
+        "tedg/learn/ppo.py",
+        '        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))\n',
+        "",
+        "test_10c_a_rollback_takes_the_optimiser_back",
+    ),
+)
+
+
+def main(wanted: list[str]) -> int:
+    """Print a table of mutants and what became of each; returns the exit code."""
+    mutants = [m for m in MUTANTS if not wanted or any(part in m.name for part in wanted)]
+    start, survived = time.monotonic(), 0
+    code, reason = _check_unchanged(sorted({m.test for m in mutants}))
+    if code != 0:
+        print(f"the tests fail without any mutant; repair them first\n{reason}")
+        return 1
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for mutant, (verdict, reason) in zip(mutants, pool.map(_try, mutants), strict=True):
+            survived += verdict != "red"
+            print(f"{mutant.name:<36} {verdict:<8} {mutant.test}\n{'':<45} {reason}", flush=True)
+    print(f"{len(mutants)} mutants, {survived} not noticed, {time.monotonic() - start:.0f} s")
+    return int(survived > 0)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """A temporary copy of all that the tests need."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in COPIED:
+            source, target = REPOSITORY / name, Path(folder) / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        yield Path(folder)
+
+
+def _check_unchanged(tests: list[str]) -> tuple[int, str]:
+    """What `_run` says of a copy without any mutant."""
+    with _copy() as copy:
+        command = [sys.executable, "-c", "import tedg; print(tedg.__file__)"]
+        found = subprocess.check_output(command, cwd=copy, env=_environment(copy), text=True).strip()
+        # An installed checkout must not hide the copy, or every mutant would survive.
+        assert Path(found).is_relative_to(copy), f"{found} is not inside {copy}"
+        return _run(copy, tests)
+
+
+def _try(mutant: Mutant) -> tuple[str, str]:
+    """(verdict, why): the verdict is "red" where the test fails as it should."""
+    with _copy() as copy:
+        path = copy / mutant.file
+        text = path.read_text()
+        if text.count(mutant.old) != 1:
+            return "NO PLACE", f"its text is {text.count(mutant.old)} times in {mutant.file}"
+        path.write_text(text.replace(mutant.old, mutant.new))
+        code, reason = _run(copy, [mutant.test])
+        return {0: "GREEN", FAILED: "red"}.get(code, "BROKEN"), reason
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    # The kernels are short here, so running them as plain Python is faster than compiling them each time.
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TEDG_")},
+        "PYTHONPATH": str(copy),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_DISABLE_JIT": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _run(copy: Path, tests: list[str]) -> tuple[int, str]:
+    """pytest's exit code, and the first line that explains a failure."""
+    ids = [f"{TESTS}::{test}" for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ids]
+    done = subprocess.run(command, cwd=copy, env=_environment(copy), capture_output=True, text=True)
+    reasons = [line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E ")]
+    return done.returncode, reasons[0][:100] if reasons else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
