@@ -99,8 +99,8 @@ class NetHackVectorEnv:
         """Wait for the group's step. Raises RuntimeError when none is under way."""
         if self._slots is None or not self._sent[group]:
             raise RuntimeError("call send before receive")
-        self._players.wait(group)
         self._sent[group] = False
+        self._players.wait(group)
         memory, first_env = self._memory[group], self.groups[group].start
         ended = np.flatnonzero(memory.terminated | memory.truncated)
         return Step(
