@@ -27,7 +27,7 @@ from tedg.envs.worker import FAILED, MESSAGE_BYTES, RESET, STEP, Setup
 
 START_SECONDS = 600  # to import, compile the kernels when they are not yet on disk, and begin every game
 CLOSE_SECONDS = 10
-_DOING = {RESET: "starting the games", STEP: "stepping"}
+_DOING = {RESET: "starting the games of", STEP: "stepping"}
 
 
 class WorkerError(RuntimeError):
@@ -80,6 +80,7 @@ class Crew:
 
     def reset(self, group: int, slot: int) -> None:
         """Have a group's games begin anew; see `GameBlock.reset`."""
+        self._require_alive()
         if not self._workers:
             self._start()
         self._command(RESET, group, slot)
@@ -137,10 +138,10 @@ class Crew:
 
     def _doing(self, worker: _Worker) -> str:
         kind, group = worker.commands[0]
-        text = f"{_DOING[kind]} of group {group}" if kind == RESET else f"{_DOING[kind]} group {group}"
         rows = worker.blocks[group]
         playing = rows.start + np.flatnonzero(self.memory.playing[rows])
-        return text + "".join(f", in game {env} with seed {self.memory.seed[env]}" for env in playing)
+        game = "".join(f", in game {env} with seed {self.memory.seed[env]}" for env in playing)
+        return f"{_DOING[kind]} group {group}{game}"
 
     def _start(self) -> None:
         shares = [split(rows, self._num_workers) for rows in self._groups]
