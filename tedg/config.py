@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from tedg.module_schemas import Count, Slot
+from tedg.module_schemas import Count, Natural, Slot
 from tedg.schema import Faults, Range, read
 
-Natural = Annotated[int, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(low=0)]
 Fraction = Annotated[float, Range(low=0, high=1)]

@@ -45,6 +45,7 @@ _KEYS = {
     "budget.episodes": "or in finished episodes; both null: the stage's own number of episodes",
     "init_from": "auto, none, or a run directory to take the first weights from",
     "env.num_envs": "games played side by side",
+    "env.num_workers": "processes that play them; null: one per core; 0: none of their own",
     "env.max_episode_steps": "longest training game",
     "env.action_mask": "legal: illegal actions are masked; none",
     "ppo.num_steps": "steps per environment between two updates",

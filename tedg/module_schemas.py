@@ -11,6 +11,7 @@ from tedg.schema import Faults, Range, did_you_mean, read
 from tedg.targets import is_allowed, refusal
 
 Count = Annotated[int, Range(low=1)]
+Natural = Annotated[int, Range(low=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class NetHackEnv:
     goal: Literal["score", "staircase", "pet", "gold", "eat", "scout", "oracle", "needle", "fake"]
     hypergraph: str
     num_envs: Count
+    num_workers: Natural | None
     max_episode_steps: Count
     action_mask: Literal["legal", "none"]
 

@@ -67,6 +67,7 @@ def refusal(*overrides: str) -> str:
         ("logic.num_heads=5", "logic.embedding_dim=64", "multiple of num_heads=5"),
         ("policy.num_experts=1", "policy.num_experts=1", "stage.alignment_coef=0"),
         ("policy.expert_input=logic", "policy.expert_input=logic", "context, vision"),
+        ("env.num_workers=-1", "env.num_workers=-1", "at least 0"),
         ("env.action_mask=illegal", "env.action_mask=illegal", "did you mean legal?"),
         ("env.task=NetHackChallenge", "env.task=NetHackChallenge", "NetHackScore"),
         ("eval.players=[scrpt]", "eval.players[0]=scrpt", "did you mean script?"),

@@ -29,6 +29,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         ([], ["paths.output_dir=elsewhere", "paths.study=other"]),
         ([], ["run_dir=elsewhere"]),
         ([], ["device=cpu", "threads=3", "logger=none", "init_from=none"]),
+        ([], ["env.num_workers=3"]),
     ],
 )
 def test_equal(first: list[str], second: list[str]) -> None:

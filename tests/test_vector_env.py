@@ -85,10 +85,10 @@ def test_final_observation_is_the_ended_episodes(kind):
     """What a shorter limit cuts off is what the same game shows under a longer one, at that very step."""
     short, long = make(kind, cap=5), make(kind, cap=10**6)
     player = RandomPlayer(4, 3)
-    short.reset()
+    seen = short.reset()
     long.reset()
     for t in range(5):
-        actions = player.act(short._last)
+        actions = player.act(seen)
         a, b = short.step(actions), long.step(actions)
         alive = ~(a.terminated | b.terminated)
         if t < 4:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,12 @@ class Observation:
         """Keep only the named fields."""
         return Observation(**{name: getattr(self, name) for name in names})
 
+    @staticmethod
+    def concatenate(parts: Sequence[Observation]) -> Observation:
+        """One batch out of several of numpy arrays that have the same fields."""
+        names = [name for name, _ in parts[0].items()]
+        return Observation(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
     def __getitem__(self, index: Any) -> Observation:
         """Index every present field along the batch."""
         return self.map(lambda value: value[index])
@@ -48,6 +56,8 @@ class Observation:
 
     def to(self, device: torch.device | str) -> Observation:
         """Tensors on `device`, from numpy arrays (whose memory is shared on the CPU) or tensors."""
+        import torch  # 100 MB that no process with games alone should need
+
         return self.map(lambda value: torch.as_tensor(value).to(device))
 
 
@@ -67,7 +77,7 @@ class EpisodeEnd:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Result of one vector step with same-step autoreset.
+    """Result of one step of B environments, all or one group, with same-step autoreset.
 
     `observation` is the first frame of the next episode wherever an episode just ended; the ended
     episode's own last observation is in `final_observation`: the live frame after the last action
@@ -78,7 +88,7 @@ class Step:
     reward: npt.NDArray[np.float32]  # [B]
     terminated: npt.NDArray[np.bool_]  # [B]
     truncated: npt.NDArray[np.bool_]  # [B]
-    final_index: npt.NDArray[np.int64]  # [K] environments whose episode ended in this step
+    final_index: npt.NDArray[np.int64]  # [K] rows whose episode ended in this step
     final_observation: Observation | None  # K rows in the order of `final_index`; None when K = 0
     episodes: list[EpisodeEnd]  # K entries in the order of `final_index`
 
@@ -98,13 +108,30 @@ class EnvSpec:
 
 @runtime_checkable
 class VectorEnv(Protocol):
-    """B environments stepped together. `seeds(env, episode)` names every game before it starts."""
+    """B environments stepped together. `seeds(env, episode)` names every game before it starts.
+
+    They form groups, so that a learner can act in one while another one steps:
+
+        env.send(0, actions); env.send(1, actions); step = env.receive(0); env.send(0, ...); ...
+
+    `step` steps all groups and waits for them. What comes out is the same in whatever order groups are
+    stepped.
+    """
 
     spec: EnvSpec
     num_envs: int
+    groups: tuple[slice, ...]  # the environments of each group, none empty; together 0 to num_envs - 1
 
     def reset(self) -> Observation:
-        """Start a new episode everywhere and return its first observations."""
+        """Start a new episode everywhere and return its first observations; steps under way are forgotten."""
+        ...
+
+    def send(self, group: int, actions: npt.NDArray[np.int64]) -> None:
+        """Begin a step of one group, with one action per environment of it."""
+        ...
+
+    def receive(self, group: int) -> Step:
+        """Wait for the group's step. Rows count within the group, `EpisodeEnd.env` over all groups."""
         ...
 
     def step(self, actions: npt.NDArray[np.int64]) -> Step:
@@ -112,5 +139,5 @@ class VectorEnv(Protocol):
         ...
 
     def close(self) -> None:
-        """Release every game."""
+        """Release every game. May be called again."""
         ...

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-Seeds = Callable[[int, int], int]  # (environment, episode) -> seed of the game
+# (environment, episode) -> seed of the game. Plans for games in worker processes must be picklable.
+Seeds = Callable[[int, int], int]
 FIRST_TRAINING_SEED = 2**30
 
 
-def training_seeds(run_seed: int) -> Seeds:
+def training_seeds(run_seed: int, first_episode: Sequence[int] = ()) -> Seeds:
     """Games of a training run, drawn from [2**30, 2**31) by the run's seed.
 
     A game depends on the environment and the episode only, so any number of workers plays the same games.
+    Environment i leaves out its first `first_episode[i]` games, which an earlier process has played.
     """
-
-    def seed(env: int, episode: int) -> int:
-        word = np.random.SeedSequence(run_seed, spawn_key=(env, episode)).generate_state(1)[0]
-        return FIRST_TRAINING_SEED + int(word) % FIRST_TRAINING_SEED
-
-    return seed
+    return _TrainingSeeds(run_seed, tuple(first_episode))
 
 
 def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
@@ -34,8 +32,25 @@ def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
             f"held-out seeds {first_seed} to {first_seed + games - 1} must be at least one,"
             f" in 0 to {FIRST_TRAINING_SEED - 1}"
         )
+    return _HeldOutSeeds(first_seed, games, num_envs)
 
-    def seed(env: int, episode: int) -> int:
-        return first_seed + (env + episode * num_envs) % games
 
-    return seed
+@dataclass(frozen=True, slots=True)
+class _TrainingSeeds:
+    run_seed: int
+    first_episode: tuple[int, ...]
+
+    def __call__(self, env: int, episode: int) -> int:
+        number = episode + (self.first_episode[env] if self.first_episode else 0)
+        word = np.random.SeedSequence(self.run_seed, spawn_key=(env, number)).generate_state(1)[0]
+        return FIRST_TRAINING_SEED + int(word) % FIRST_TRAINING_SEED
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOutSeeds:
+    first_seed: int
+    games: int
+    num_envs: int
+
+    def __call__(self, env: int, episode: int) -> int:
+        return self.first_seed + (env + episode * self.num_envs) % self.games

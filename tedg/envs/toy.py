@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tedg.envs.features import STATE_DIM, STATE_HIGH, STATE_LOW, SYMBOLIC_STATE
+from tedg.envs.groups import split, step_groups
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation, Step
 from tedg.envs.seeds import Seeds
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
@@ -44,6 +45,7 @@ class FakeVectorEnv:
             raise ValueError(f"action_mask is {action_mask!r}, must be one of legal, none")
         graph = hypergraph if isinstance(hypergraph, Hypergraph) else load_hypergraph(hypergraph)
         self.num_envs = num_envs
+        self.groups = split(slice(0, num_envs), min(2, num_envs))
         self.spec = EnvSpec(
             name="fake",
             num_actions=NUM_ACTIONS,
@@ -58,40 +60,52 @@ class FakeVectorEnv:
         self._seeds = seeds
         self._games = [_FakeGame(len(graph.atoms), self.cue_atom, max_episode_steps) for _ in range(num_envs)]
         self._episodes = [0] * num_envs
-        self._last: Observation | None = None
+        self._last: list[Observation] = []  # of every group
+        self._steps: dict[int, Step] = {}  # of groups that nobody received yet
 
     def reset(self) -> Observation:
         """Start every plan of seeds anew, at episode 0, and return the first observations."""
         self._episodes = [0] * self.num_envs
         for env in range(self.num_envs):
             self._start(env)
-        self._last = self._observe()
-        return self._last
+        self._steps = {}
+        self._last = [self._observe(rows) for rows in self.groups]
+        return Observation.concatenate(self._last)
+
+    def send(self, group: int, actions: npt.NDArray[np.int64]) -> None:
+        """Step one group."""
+        if not self._last or group in self._steps:
+            raise RuntimeError("call receive before send" if self._last else "call reset before step")
+        rows = self.groups[group]
+        games = self._games[rows]
+        reward = np.array([game.step(int(a)) for game, a in zip(games, actions, strict=True)], np.float32)
+        terminated = np.array([game.end == "death" for game in games])
+        truncated = np.array([game.end == "truncated" for game in games])
+        ended = np.flatnonzero(terminated | truncated)
+        observation = self._observe(rows)
+        final: Observation | None = None
+        episodes = [games[row].episode_end(rows.start + int(row)) for row in ended]
+        if len(ended):
+            # As in NetHack, the dead leave their last living frame.
+            died, last = terminated[ended], self._last[group]
+            final = observation[ended]
+            for name, finals in final.items():
+                finals[died] = getattr(last, name)[ended[died]]
+            for row in ended:
+                self._start(rows.start + int(row))
+            observation = self._observe(rows)
+        self._last[group] = observation
+        self._steps[group] = Step(observation, reward, terminated, truncated, ended, final, episodes)
+
+    def receive(self, group: int) -> Step:
+        """The group's step. Raises RuntimeError when none was sent."""
+        if group not in self._steps:
+            raise RuntimeError("call send before receive")
+        return self._steps.pop(group)
 
     def step(self, actions: npt.NDArray[np.int64]) -> Step:
         """Apply one action per game; ended games restart within the same step."""
-        if self._last is None:
-            raise RuntimeError("call reset before step")
-        reward = np.array(
-            [game.step(int(action)) for game, action in zip(self._games, actions, strict=True)], np.float32
-        )
-        terminated = np.array([game.end == "death" for game in self._games])
-        truncated = np.array([game.end == "truncated" for game in self._games])
-        ended = np.flatnonzero(terminated | truncated)
-        observation = self._observe()
-        final: Observation | None = None
-        episodes = [self._games[env].episode_end(int(env)) for env in ended]
-        if len(ended):
-            # As in NetHack, the dead leave their last living frame.
-            died, last = terminated[ended], self._last
-            final = observation[ended]
-            for name, rows in final.items():
-                rows[died] = getattr(last, name)[ended[died]]
-            for env in ended:
-                self._start(int(env))
-            observation = self._observe()
-        self._last = observation
-        return Step(observation, reward, terminated, truncated, ended, final, episodes)
+        return step_groups(self, actions)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -100,8 +114,8 @@ class FakeVectorEnv:
         self._games[env].start(self._seeds(env, self._episodes[env]))
         self._episodes[env] += 1
 
-    def _observe(self) -> Observation:
-        games = self._games
+    def _observe(self, rows: slice) -> Observation:
+        games = self._games[rows]
         mask = np.stack([game.mask for game in games])
         return Observation(
             state=np.stack([game.state for game in games]),

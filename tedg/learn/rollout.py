@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tedg.envs.observation import EpisodeEnd, Observation, VectorEnv
+from tedg.envs.observation import EpisodeEnd, Observation, Step, VectorEnv
 from tedg.learn.stages import Settings
-from tedg.models.policy import MoEPolicy
+from tedg.models.policy import ActionAndValue, MoEPolicy
 
 
 @dataclass(slots=True)
@@ -49,12 +49,12 @@ class Rollout:
         return self.observation.map(lambda x: x.flatten(0, 1))
 
 
-def _empty_like_rollout(observation: Observation, steps: int) -> Observation:
-    return observation.map(lambda x: torch.empty((steps, *x.shape), dtype=x.dtype, device=x.device))
-
-
 class Collector:
-    """Steps the environments with the policy. It owns what lives on between rollouts."""
+    """Steps the environments with the policy. It owns what lives on between rollouts.
+
+    While the policy acts in one group of environments the others step. It acts group by group in a fixed
+    order, so a rollout does not depend on which group is ready first.
+    """
 
     def __init__(
         self,
@@ -66,87 +66,125 @@ class Collector:
     ) -> None:
         self.env, self.policy, self.device, self.generator = env, policy, device, generator
         self.num_steps = num_steps
-        self.env_seconds = 0.0  # wall-clock spent inside the environments, over all rollouts
-        self._observation = self._tensors(env.reset())
+        self.env_seconds = 0.0  # wall-clock spent waiting for the environments, over all rollouts
+        self._observation = env.reset().select(policy.inputs).to(device)
         self._previous_alpha: Tensor | None = None
         self._continues = torch.zeros(env.num_envs, dtype=torch.bool, device=device)
-
-    def _tensors(self, observation: Observation) -> Observation:
-        return observation.select(self.policy.inputs).to(self.device)
 
     @torch.no_grad()
     def collect(self, settings: Settings) -> Rollout:
         """Play `num_steps` in every environment under one stage's settings."""
-        steps, envs = self.num_steps, self.env.num_envs
-        device = self.device
-        observation = _empty_like_rollout(self._observation, steps)
-        temperature = torch.full((envs,), settings.temperature, device=device)
-        rows: dict[str, list[Tensor]] = {
-            name: [] for name in ("action", "log_prob", "value", "soft_alpha", "previous_alpha", "continues")
-        }
-        reward = np.zeros((steps, envs), np.float32)
-        terminated = np.zeros((steps, envs), bool)
-        truncated = np.zeros((steps, envs), bool)
-        episodes: list[EpisodeEnd] = []
-        cut: list[tuple[int, int]] = []  # (step, env) of every truncation
-        cut_observations: list[Observation] = []
-        for t in range(steps):
-            for (_, kept), (_, now) in zip(observation.items(), self._observation.items(), strict=True):
-                kept[t] = now
-            acted = self.policy.get_action_and_value(
-                self._observation, settings.routing, temperature, generator=self.generator
-            )
-            soft_alpha = acted.output.soft_alpha
-            rows["action"].append(acted.action)
-            rows["log_prob"].append(acted.log_prob)
-            rows["value"].append(acted.output.value)
-            rows["soft_alpha"].append(soft_alpha)
-            rows["previous_alpha"].append(
-                soft_alpha if self._previous_alpha is None else self._previous_alpha
-            )
-            rows["continues"].append(self._continues)
-            before = time.monotonic()
-            step = self.env.step(acted.action.cpu().numpy())
-            self.env_seconds += time.monotonic() - before
-            reward[t], terminated[t], truncated[t] = step.reward, step.terminated, step.truncated
-            episodes += step.episodes
-            if step.final_observation is not None:
-                is_cut = step.truncated[step.final_index] & ~step.terminated[step.final_index]
-                if is_cut.any():
-                    cut += [(t, int(env)) for env in step.final_index[is_cut]]
-                    cut_observations.append(step.final_observation[is_cut].select(self.policy.inputs))
-            self._previous_alpha = soft_alpha
-            self._continues = torch.as_tensor(~(step.terminated | step.truncated), device=device)
-            self._observation = self._tensors(step.observation)
-        stacked = {name: torch.stack(values) for name, values in rows.items()}
-        ended = torch.as_tensor(terminated | truncated, device=device)
-        next_value = torch.empty_like(stacked["value"])
-        next_value[:-1] = stacked["value"][1:]
-        next_value[-1] = self._value(self._observation, settings)
-        next_value[ended] = 0.0
-        if cut:
-            final = _concatenate(cut_observations).to(device)
-            index = torch.tensor(cut, device=device)
-            next_value[index[:, 0], index[:, 1]] = self._value(final, settings)
-        return Rollout(
-            observation=observation,
-            temperature=temperature.expand(steps, envs).clone(),
-            reward=torch.as_tensor(reward, device=device),
-            terminated=torch.as_tensor(terminated, device=device),
-            truncated=torch.as_tensor(truncated, device=device),
-            next_value=next_value,
-            episodes=episodes,
-            **stacked,
+        record = _Record(self._observation, self.num_steps, self.policy, settings)
+        groups = self.env.groups
+        for t in range(self.num_steps):
+            for group, rows in enumerate(groups):
+                if t:
+                    self._receive(record, t - 1, group)
+                acted = self._act(record.observation[t, rows], record.temperature[t, rows], settings)
+                record.note_acted(t, rows, acted)
+                self._send(group, acted.action)
+        for group in range(len(groups)):
+            self._receive(record, self.num_steps - 1, group)
+        return self._finish(record, settings)
+
+    def _act(self, observation: Observation, temperature: Tensor, settings: Settings) -> ActionAndValue:
+        return self.policy.get_action_and_value(
+            observation, settings.routing, temperature, generator=self.generator
         )
+
+    def _send(self, group: int, action: Tensor) -> None:
+        actions = action.cpu().numpy()
+        before = time.monotonic()
+        self.env.send(group, actions)
+        self.env_seconds += time.monotonic() - before
+
+    def _receive(self, record: _Record, t: int, group: int) -> None:
+        before = time.monotonic()
+        step = self.env.receive(group)
+        self.env_seconds += time.monotonic() - before
+        record.note_step(t, self.env.groups[group], step)
+
+    def _finish(self, record: _Record, settings: Settings) -> Rollout:
+        device = self.device
+        terminated = torch.as_tensor(record.terminated, device=device)
+        truncated = torch.as_tensor(record.truncated, device=device)
+        ended = terminated | truncated
+        value, soft_alpha = record.value, record.soft_alpha
+        self._observation = record.observation[-1].map(torch.clone)
+        next_value = torch.cat([value[1:], self._value(self._observation, settings).unsqueeze(0)])
+        next_value[ended] = 0.0
+        if record.cut:
+            final = Observation.concatenate(record.cut_observations).to(device)
+            index = torch.tensor(record.cut, device=device)
+            next_value[index[:, 0], index[:, 1]] = self._value(final, settings)
+        first_alpha = soft_alpha[0] if self._previous_alpha is None else self._previous_alpha
+        rollout = Rollout(
+            observation=record.observation[:-1],
+            action=record.action,
+            log_prob=record.log_prob,
+            value=value,
+            temperature=record.temperature,
+            soft_alpha=soft_alpha,
+            previous_alpha=torch.cat([first_alpha.unsqueeze(0), soft_alpha[:-1]]),
+            continues=torch.cat([self._continues.unsqueeze(0), ~ended[:-1]]),
+            reward=torch.as_tensor(record.reward, device=device),
+            terminated=terminated,
+            truncated=truncated,
+            next_value=next_value,
+            episodes=record.episodes,
+        )
+        self._previous_alpha = soft_alpha[-1].clone()
+        self._continues = ~ended[-1]
+        return rollout
 
     def _value(self, observation: Observation, settings: Settings) -> Tensor:
         value: Tensor = self.policy(observation, settings.routing, settings.temperature).value
         return value
 
 
-def _concatenate(parts: list[Observation]) -> Observation:
-    names = tuple(name for name, _ in parts[0].items())
-    return Observation(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
+class _Record:
+    """A rollout in the making: T steps of N environments, filled group by group."""
+
+    def __init__(self, first: Observation, steps: int, policy: MoEPolicy, settings: Settings) -> None:
+        """`first` [N] are the tensors that the rollout begins with; the record has T + 1 observations."""
+        self._inputs = policy.inputs
+        envs, device = len(first), first.mask.device
+        real = next(policy.parameters()).dtype
+        self.observation = first.map(lambda x: x.new_empty((steps + 1, *x.shape)))
+        for name, kept in self.observation.items():
+            kept[0] = getattr(first, name)
+        self.temperature = torch.full((steps, envs), settings.temperature, device=device)
+        self.action = torch.empty((steps, envs), dtype=torch.int64, device=device)
+        self.log_prob = torch.empty((steps, envs), dtype=real, device=device)
+        self.value = torch.empty_like(self.log_prob)
+        experts = policy.experts.num_experts
+        self.soft_alpha = torch.empty((steps, envs, experts), dtype=real, device=device)
+        self.reward = np.zeros((steps, envs), np.float32)
+        self.terminated = np.zeros((steps, envs), bool)
+        self.truncated = np.zeros((steps, envs), bool)
+        self.episodes: list[EpisodeEnd] = []
+        self.cut: list[tuple[int, int]] = []  # (step, env) of every truncation
+        self.cut_observations: list[Observation] = []
+
+    def note_acted(self, t: int, rows: slice, acted: ActionAndValue) -> None:
+        """Keep what the policy did in the environments `rows` at step t."""
+        self.action[t, rows] = acted.action
+        self.log_prob[t, rows] = acted.log_prob
+        self.value[t, rows] = acted.output.value
+        self.soft_alpha[t, rows] = acted.output.soft_alpha
+
+    def note_step(self, t: int, rows: slice, step: Step) -> None:
+        """Keep what came of it."""
+        for name, kept in self.observation.items():
+            kept[t + 1, rows] = torch.as_tensor(getattr(step.observation, name))
+        self.reward[t, rows] = step.reward
+        self.terminated[t, rows], self.truncated[t, rows] = step.terminated, step.truncated
+        self.episodes += step.episodes
+        if step.final_observation is not None:
+            is_cut = step.truncated[step.final_index] & ~step.terminated[step.final_index]
+            if is_cut.any():
+                self.cut += [(t, rows.start + int(row)) for row in step.final_index[is_cut]]
+                self.cut_observations.append(step.final_observation[is_cut].select(self._inputs))
 
 
 def advantages(

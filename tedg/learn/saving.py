@@ -30,6 +30,11 @@ class RunState:
     updates_per_stage: dict[str, int] = field(default_factory=dict)
     initial_context_norm: float | None = None
 
+    @staticmethod
+    def saved_in(saved: checkpoint.Checkpoint) -> RunState:
+        """What `save` was given."""
+        return RunState(**saved.state["run"])
+
 
 def save(
     run_dir: Path, state: RunState, learner: Learner, generators: dict[str, torch.Generator], keep: int
@@ -50,24 +55,20 @@ def save(
     )
 
 
-def resume(
-    run_dir: Path,
-    learner: Learner,
-    generators: dict[str, torch.Generator],
-    warn: Callable[[str], None],
-) -> RunState | None:
-    """Take up the newest intact checkpoint, naming broken ones; None without any. Raises StorageError."""
+def find(run_dir: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
+    """The newest intact checkpoint, naming broken ones; None without any. Raises StorageError."""
     newest = checkpoint.latest(run_dir / "checkpoints", warn)
-    if newest is None:
-        return None
-    saved = checkpoint.load(newest)
+    return None if newest is None else checkpoint.load(newest)
+
+
+def resume(saved: checkpoint.Checkpoint, learner: Learner, generators: dict[str, torch.Generator]) -> None:
+    """Give learner and generators what the checkpoint holds. Raises StorageError if it is not theirs."""
     learner.policy.load_state_dict(saved.tensors["model"])
     restore_optimizer(learner.optimizer, saved.tensors["optim"], saved.state["optim"])
     learner.normaliser.load_state_dict(saved.tensors["normaliser"])
     if learner.alignment is not None:
         learner.alignment.load_state_dict(saved.tensors["alignment"])
     restore_rng(generators, saved.tensors["rng"], {})
-    return RunState(**saved.state["run"])
 
 
 def load_weights(policy: MoEPolicy, run_dir: Path) -> None:

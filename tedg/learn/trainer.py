@@ -17,7 +17,7 @@ from tedg.learn.final import evaluate_all, first_episodes
 from tedg.learn.liveness import liveness
 from tedg.learn.ppo import Learner, UpdateResult
 from tedg.learn.rollout import Collector, Rollout
-from tedg.learn.saving import RunState, load_weights, resume, save, write_debug_bundle
+from tedg.learn.saving import RunState, find, load_weights, resume, save, write_debug_bundle
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
@@ -60,25 +60,23 @@ class Trainer:
         self.stages, self.budget = make_schedule(config)
         self.warnings = Warnings(config.diagnostics, phases="phases" in config.stage)
 
-        seeds = training_seeds(config.seed)
         num_envs = config.env["num_envs"]
-        self.state = RunState(games_started=[0] * num_envs)
+        saved = find(run_dir, console.warn)
+        self.state = RunState([0] * num_envs) if saved is None else RunState.saved_in(saved)
         # Games that an earlier process started are not played again: the next ones follow.
-        self.env = make_env(config, lambda env, episode: seeds(env, episode + self._first_game[env]))
+        self.env = make_env(config, training_seeds(config.seed, self.state.games_started))
         self.policy = make_policy(config, self.env, make_hypergraph(config), self.device)
         self.generators = {
             "sampling": torch.Generator(self.device).manual_seed(config.seed),
             "minibatches": torch.Generator().manual_seed(config.seed),
         }
         self.learner = Learner(self.policy, config.ppo, num_envs, self.generators["minibatches"])
-        resumed = resume(run_dir, self.learner, self.generators, console.warn)
-        if resumed is not None:
-            self.state = resumed
-            console.note(f"resumed after update {resumed.update}, {resumed.env_steps:,} env steps")
+        if saved is not None:
+            resume(saved, self.learner, self.generators)
+            console.note(f"resumed after update {self.state.update}, {self.state.env_steps:,} env steps")
         elif initial_weights is not None:
             load_weights(self.policy, initial_weights)
             console.note(f"weights taken from {initial_weights}")
-        self._first_game = list(self.state.games_started)
         self.log = RunLog(
             run_dir, self.state.update, self.state.env_steps, config.logger.tensorboard, console.warn
         )
@@ -238,6 +236,7 @@ class Trainer:
     def _finish(self) -> dict[str, Any]:
         last = self.stages[-1]
         settings = last.settings(last.end)
+        self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
         evaluation, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
         generator = torch.Generator(self.device).manual_seed(self.config.seed)

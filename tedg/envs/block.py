@@ -1,0 +1,172 @@
+"""NetHack games side by side in one process, with everything a policy reads computed for all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tedg.envs.atoms import ATOMS, AtomTracker, View
+from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
+from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE
+from tedg.envs.masks import legal_actions
+from tedg.envs.memory import GameMemory
+from tedg.envs.messages import NUM_ACTIONS
+from tedg.envs.nethack import TASKS, NetHackGame
+from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
+from tedg.envs.seeds import Seeds
+from tedg.envs.state import StateBuilder
+from tedg.hypergraph.schema import Hypergraph
+
+ACTION_MASKS = ("legal", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class GameSettings:
+    """What the games of a vector have in common. Raises ValueError for settings that fit no game."""
+
+    task: str  # class in nle.env.tasks
+    goal: str  # the goal feature that is set
+    hypergraph: Hypergraph
+    max_episode_steps: int
+    action_mask: str  # with "none" all actions count as legal; the rule features still tell the rules
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task is {self.task!r}, must be one of {', '.join(TASKS)}")
+        if self.action_mask not in ACTION_MASKS:
+            raise ValueError(f"action_mask is {self.action_mask!r}, must be one of {', '.join(ACTION_MASKS)}")
+        if self.max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps is {self.max_episode_steps}, must be positive")
+        StateBuilder(self.hypergraph, self.goal)
+
+    @property
+    def spec(self) -> EnvSpec:
+        """Sizes of what the games hand out."""
+        return EnvSpec(
+            name=self.task,
+            num_actions=NUM_ACTIONS,
+            num_atoms=len(self.hypergraph.atoms),
+            state_dim=STATE_DIM,
+            overview_shape=OVERVIEW_SHAPE,
+            crop_size=CROP,
+            symbolic_state=SYMBOLIC_STATE,
+        )
+
+
+class GameBlock:
+    """The games of the rows of `memory`, which are environments `first_env` and on of their vector.
+
+    A game's frames depend on its own seeds and actions alone, so how a vector is cut into blocks changes
+    nothing.
+    """
+
+    def __init__(self, settings: GameSettings, seeds: Seeds, first_env: int, memory: GameMemory) -> None:
+        num_envs = len(memory.action)
+        graph = settings.hypergraph
+        self._memory = memory
+        self._seeds = seeds
+        self._first_env = first_env
+        self._states = StateBuilder(graph, settings.goal)
+        # Columns of the hypergraph's atoms among ours; None where they are the same.
+        same = graph.atoms == ATOMS
+        self._atoms = None if same else np.array([ATOMS.index(name) for name in graph.atoms], np.int64)
+        self._restricted = settings.action_mask == "legal"
+        self._tracker = AtomTracker(num_envs)
+        self._legal = np.zeros((num_envs, NUM_ACTIONS), np.bool_)
+        view = View.allocate(num_envs)
+        self._views = [self._view_into(observation, view) for observation in memory.observations]
+        self._rows = np.arange(num_envs)
+        self._episodes = [0] * num_envs  # games started so far
+        self._games = [
+            NetHackGame(settings.task, settings.max_episode_steps, memory.frames.row(i))
+            for i in range(num_envs)
+        ]
+
+    def _view_into(self, observation: Observation, view: View) -> View:
+        """`view`, with the arrays that observations show taken from `observation`."""
+        shown = {name: getattr(observation, name) for name in ("crop", "overview", "hostile_dirs")}
+        atoms = observation.atoms if self._atoms is None else view.atoms
+        return replace(view, atoms=atoms, scan=view.scan._replace(**shown))
+
+    def reset(self, slot: int) -> None:
+        """Start every game's plan of seeds anew, at episode 0; first frames are in observations[slot]."""
+        self._episodes = [0] * len(self._games)
+        for row in range(len(self._games)):
+            self._start(row)
+        self._memory.action[:] = 0
+        self._observe(self._rows, slot)
+
+    def step(self, slot: int) -> None:
+        """Apply `memory.action` and fill the rest of `memory`; ended games restart within the same step.
+
+        The step before must have been written into the other slot.
+        """
+        memory, playing = self._memory, self._memory.playing
+        results = []
+        for row, (game, action) in enumerate(zip(self._games, memory.action.tolist(), strict=True)):
+            playing[row] = True
+            results.append(game.step(action))
+            playing[row] = False
+        memory.reward[:] = [r.reward for r in results]
+        memory.terminated[:] = [r.terminated for r in results]
+        memory.truncated[:] = [r.truncated for r in results]
+        died, cut = np.flatnonzero(memory.terminated), np.flatnonzero(memory.truncated)
+        for row in (*died.tolist(), *cut.tolist()):
+            memory.note_end(row, self._episode_end(row))
+
+        # A finished game's row is blank, so the next game's first frame takes its place at once. A game
+        # that was cut off is alive: it is observed first, and restarts afterwards.
+        for row in died.tolist():
+            self._start(row)
+        self._observe(self._rows, slot)
+        for rows, last in ((died, memory.observations[1 - slot]), (cut, memory.observations[slot])):
+            for name, final in memory.final.items():
+                final[rows] = getattr(last, name)[rows]
+        for row in cut.tolist():
+            self._start(row)
+        if len(cut):
+            self._observe(cut, slot)
+
+    def close(self) -> None:
+        """Release every game."""
+        for game in self._games:
+            game.close()
+        self._games = []
+
+    def _start(self, row: int) -> None:
+        memory = self._memory
+        memory.seed[row] = self._seeds(self._first_env + row, self._episodes[row])
+        memory.playing[row] = True
+        self._games[row].start(int(memory.seed[row]))
+        memory.playing[row] = False
+        self._episodes[row] += 1
+        self._tracker.reset(row)
+
+    def _episode_end(self, row: int) -> EpisodeEnd:
+        game = self._games[row]
+        return EpisodeEnd(
+            env=self._first_env + row,
+            seed=game.seed,
+            length=game.length,
+            episode_return=game.episode_return,
+            score=float(game.score),
+            depth=game.depth,
+            turns=game.turns,
+            end=game.end,
+        )
+
+    def _observe(self, rows: npt.NDArray[np.int64], slot: int) -> None:
+        """Compute the observations of `rows` from their frames."""
+        memory, frames = self._memory, self._memory.frames
+        view, into = self._views[slot], memory.observations[slot]
+        self._tracker.update(frames, memory.action, rows, view)
+        legal_actions(view, frames.blstats, rows, self._legal)
+        self._states.compute(view, self._tracker.history, frames.blstats, self._legal, rows, into.state)
+        if self._atoms is not None:
+            into.atoms[rows] = view.atoms[np.ix_(rows, self._atoms)]
+        which = rows if len(rows) < len(self._rows) else slice(None)  # slices are copied much faster
+        into.mask[which] = self._legal[which] if self._restricted else True
+        into.glyphs[which] = frames.glyphs[which]
+        into.hero[which] = frames.blstats[which, 1::-1]  # y, x

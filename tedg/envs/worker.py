@@ -1,0 +1,96 @@
+"""A process that plays games for the one that started it. Imports no torch and little else.
+
+Commands and answers are a few bytes over a socket; everything else lies in memory that both map.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from tedg.envs.block import GameBlock, GameSettings
+from tedg.envs.memory import GameMemory
+from tedg.envs.seeds import Seeds
+
+RESET, STEP = range(2)
+FAILED = 255  # in place of a group: the worker could not go on, and says why
+MESSAGE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker needs to know, pickled into its standard input."""
+
+    settings: GameSettings
+    seeds: Seeds
+    num_envs: int  # of the whole vector
+    blocks: dict[int, slice]  # this worker's environments in each group
+    channel: int  # socket to the parent
+    memory: int  # file that holds the GameMemory of the whole vector
+    folder: str  # for the games' temporary files
+    start_seconds: float  # most CPU time for making or resetting games
+    step_seconds: float  # most CPU time for a step of one group
+
+
+def serve() -> None:
+    """Obey the parent until its end of the socket is closed, by itself or because it died."""
+    setup: Setup = pickle.load(sys.stdin.buffer)
+    with socket.socket(fileno=setup.channel) as channel:
+        try:
+            _serve(setup, channel)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the parent died meanwhile
+        except Exception:
+            text = traceback.format_exc().encode()
+            with suppress(OSError):
+                channel.send(bytes([FAILED]) + text[-MESSAGE_BYTES + 1 :])
+            sys.exit(1)
+    with suppress(OSError):  # a dead parent does not remove it; the last worker can
+        os.rmdir(setup.folder)
+
+
+def _serve(setup: Setup, channel: socket.socket) -> None:
+    tempfile.tempdir = setup.folder
+    spec = setup.settings.spec
+    shared = mmap.mmap(setup.memory, GameMemory.size(spec, setup.num_envs))
+    os.close(setup.memory)
+    memory = GameMemory.over(shared, spec, setup.num_envs)
+    blocks: dict[int, GameBlock] = {}
+    try:
+        with _limit(setup.start_seconds):
+            for group, rows in setup.blocks.items():
+                blocks[group] = GameBlock(setup.settings, setup.seeds, rows.start, memory.rows(rows))
+        while command := channel.recv(MESSAGE_BYTES):
+            kind, group, slot = command
+            with _limit(setup.start_seconds if kind == RESET else setup.step_seconds):
+                if kind == RESET:
+                    blocks[group].reset(slot)
+                else:
+                    blocks[group].step(slot)
+            channel.send(bytes([group]))
+    finally:
+        for block in blocks.values():
+            block.close()
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Let the kernel end this process by SIGPROF when it has computed for so long.
+
+    A game that hangs would outlive its parent otherwise: it neither sees the closed socket nor lets Python
+    handle a signal. CPU time stands still while the process is stopped by Ctrl-Z.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

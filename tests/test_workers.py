@@ -1,0 +1,294 @@
+"""Worker processes change nothing about a rollout, and no death of any process leaves anything behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import SMALL
+from seeds_for_tests import Failing, Hanging
+
+from tedg.compose import compose
+from tedg.envs.crew import WorkerError
+from tedg.envs.groups import split
+from tedg.envs.players import RandomLegalPlayer
+from tedg.envs.vector import NetHackVectorEnv, held_out_seeds, training_seeds
+from tedg.learn.rollout import Collector
+from tedg.learn.setup import make_env, make_hypergraph, make_policy
+from tedg.learn.stages import make_schedule
+
+
+def make(num_envs=5, cap=25, seeds=None, **kwargs):
+    return NetHackVectorEnv(
+        "NetHackScore", "score", "nethack", num_envs, cap, "legal", seeds or training_seeds(3), **kwargs
+    )
+
+
+def history(env, steps=120):
+    """Everything that an environment hands out, as plain values, under a random legal player."""
+    player = RandomLegalPlayer(env.num_envs, 0)
+    observation = env.reset()
+    kept = [contents(observation)]
+    for _ in range(steps):
+        step = env.step(player.act(observation))
+        observation = step.observation
+        final = None if step.final_observation is None else contents(step.final_observation)
+        arrays = (step.reward, step.terminated, step.truncated, step.final_index)
+        kept.append((contents(observation), final, [a.tobytes() for a in arrays], step.episodes))
+    env.close()
+    return kept
+
+
+def contents(observation):
+    return {name: (array.shape, array.dtype, array.tobytes()) for name, array in observation.items()}
+
+
+def processes(env):
+    return [worker.process for worker in env._players._workers]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pids, seconds=20):
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.05)
+    return [pid for pid in pids if alive(pid)]
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of all temporary files of this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def keep_searching(env, steps):
+    for _ in range(steps):
+        env.step(np.full(env.num_envs, 22))
+
+
+@pytest.fixture(scope="module")
+def serial():
+    return history(make())
+
+
+@pytest.mark.parametrize("settings", [(1, 2), (2, 2), (3, 2), (0, 1), (2, 1), (2, 3), (9, 5)], ids=str)
+def test_workers_and_groups_change_nothing(serial, settings):
+    num_workers, num_groups = settings
+    found = history(make(num_workers=num_workers, num_groups=num_groups))
+    for mine, plain in zip(found, serial, strict=True):
+        assert mine == plain
+    ends = [end for _, _, _, episodes in serial[1:] for end in episodes]
+    assert {end.env for end in ends} == set(range(5))
+    assert sum(len(episodes) > 0 for *_, episodes in serial[1:]) >= 5
+
+
+def test_rollouts_of_a_policy_are_the_same_too():
+    rollouts = []
+    for workers in (0, 2):
+        config = compose(
+            [*SMALL, "device=cpu", "logger=none", "env.num_envs=5", "env.max_episode_steps=12",
+             f"env.num_workers={workers}"]
+        ).config  # fmt: skip
+        env = make_env(config, training_seeds(0))
+        policy = make_policy(config, env, make_hypergraph(config), torch.device("cpu"))
+        collector = Collector(env, policy, 16, torch.device("cpu"), torch.Generator().manual_seed(0))
+        settings = make_schedule(config)[0][0].settings(0)
+        rollouts.append([collector.collect(settings) for _ in range(2)])
+        env.close()
+    for a, b in zip(*rollouts, strict=True):
+        assert a.episodes == b.episodes
+        for name in a.__dataclass_fields__:
+            if isinstance(getattr(a, name), torch.Tensor):
+                assert torch.equal(getattr(a, name), getattr(b, name)), name
+        for (name, x), (_, y) in zip(a.observation.items(), b.observation.items(), strict=True):
+            assert torch.equal(x, y), name
+    assert rollouts[0][1].truncated.any()
+
+
+def test_groups_may_be_stepped_in_any_order_and_reset_begins_anew():
+    env = make(num_envs=4, num_workers=2)
+    first = contents(env.reset())
+    actions = np.full(2, 22)
+    env.send(0, actions)
+    env.send(1, actions)
+    one, two = env.receive(1), env.receive(0)
+    env.send(1, actions)  # nobody will ask for this step
+    assert contents(env.reset()) == first
+    together = env.step(np.full(4, 22)).observation
+    assert contents(one.observation) == contents(together[2:])
+    assert contents(two.observation) == contents(together[:2])
+    env.send(1, actions)
+    with pytest.raises(RuntimeError, match="receive before"):
+        env.send(1, actions)
+    with pytest.raises(RuntimeError, match="send before"):
+        env.receive(0)
+    with pytest.raises(ValueError, match="0 to 22"):
+        env.send(0, np.array([1, 23]))
+    env.close()
+    env.close()
+    with pytest.raises(WorkerError, match="closed"):
+        env.receive(1)
+
+
+def test_a_core_a_worker_by_default():
+    env = make(num_envs=64, num_workers=None)
+    env.reset()
+    assert len(processes(env)) == len(os.sched_getaffinity(0))
+    env.close()
+    assert make(num_envs=1, num_workers=None).groups == (slice(0, 1),)
+    with pytest.raises(ValueError, match="num_workers"):
+        make(num_workers=-1)
+
+
+def test_workers_are_light_and_deaf_to_ctrl_c_and_sigterm():
+    env = make(num_workers=2)
+    env.reset()
+    for process in processes(env):
+        assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    env.step(np.full(5, 22))
+    assert all(process.poll() is None for process in processes(env))
+    env.close()
+    assert [process.returncode for process in processes(env)] == [0, 0]
+
+
+def test_waiting_workers_take_no_time():
+    env = make(num_workers=2)
+    env.reset()
+    before = [cpu_seconds(process.pid) for process in processes(env)]
+    time.sleep(1)
+    for process, seconds in zip(processes(env), before, strict=True):
+        assert cpu_seconds(process.pid) - seconds < 0.05
+    env.close()
+
+
+def cpu_seconds(pid):
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_killed_worker_is_named_and_takes_everything_with_it(temporary):
+    env = make(num_workers=2)
+    env.reset()
+    pids = [process.pid for process in processes(env)]
+    maps = Path(f"/proc/{pids[1]}/maps").read_text()
+    assert "/memfd:tedg-games" in maps  # anonymous: it cannot outlive the processes
+    assert "/dev/shm" not in maps
+    assert [path.name[:11] for path in temporary.iterdir()] == ["tedg-games-"]
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises(
+        WorkerError, match=r"^worker 1 \(process \d+, games .*3 to 4.*SIGKILL.* stepping group"
+    ):
+        env.step(np.full(5, 22))
+    assert wait_until_gone(pids) == []
+    assert list(temporary.iterdir()) == []
+    with pytest.raises(WorkerError, match="lost before"):
+        env.step(np.full(5, 22))
+    with pytest.raises(WorkerError, match="lost before"):
+        env.reset()
+
+
+def test_a_stopped_worker_is_given_up_after_its_time():
+    env = make(num_workers=2, step_seconds=1)
+    env.reset()
+    pids = [process.pid for process in processes(env)]
+    os.kill(pids[0], signal.SIGSTOP)
+    with pytest.raises(WorkerError, match=r"worker 0 .* no answer for 1 s while stepping group 0"):
+        env.step(np.full(5, 22))
+    assert wait_until_gone(pids) == []
+
+
+def test_a_worker_that_fails_tells_the_traceback():
+    env = make(num_workers=2, cap=3, seeds=Failing(env=4))
+    env.reset()
+    with pytest.raises(WorkerError) as caught:
+        keep_searching(env, 5)
+    message = str(caught.value)
+    assert message.startswith("worker 1 ")
+    assert "failed while stepping group 1" in message
+    assert "in __call__" in message
+    assert "LookupError: no game for environment 4" in message
+
+
+def test_a_worker_that_cannot_begin_says_so():
+    env = make(num_workers=1)
+    env._players._settings = None
+    with pytest.raises(WorkerError, match=r"(?s)failed while starting the games of group 0.*AttributeError"):
+        env.reset()
+
+
+ORPHAN = """
+    import os, sys, time
+    import numpy as np
+    from seeds_for_tests import Hanging
+    from tedg.envs.vector import NetHackVectorEnv, training_seeds
+
+    seeds = Hanging(env=0) if sys.argv[1] == "hanging" else training_seeds(0)
+    env = NetHackVectorEnv(
+        "NetHackScore", "score", "nethack", 4, 3, "legal", seeds, num_workers=2, step_seconds=2
+    )
+    env.reset()
+    print(*[worker.process.pid for worker in env._players._workers], flush=True)
+    while sys.argv[1] != "idle":
+        env.step(np.full(4, 22))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["idle", "stepping", "hanging"])
+def test_no_worker_outlives_a_killed_parent(how, tmp_path):
+    """A hanging worker cannot notice; the limit of its CPU time ends it."""
+    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ORPHAN), how],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    with parent:
+        pids = parent.stdout.readline().split()
+        time.sleep(0.3)
+        parent.kill()
+    assert wait_until_gone(list(map(int, pids))) == []
+    if how != "hanging":  # a process that is killed cannot clean up
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hanging_game_uses_up_its_time():
+    env = make(num_workers=1, cap=3, seeds=Hanging(env=2), step_seconds=1)
+    env.reset()
+    with pytest.raises(WorkerError, match=r"(no answer for 1 s|SIGPROF).* while stepping group 1"):
+        keep_searching(env, 5)
+
+
+def test_seeds_can_go_to_other_processes():
+    for plan in (training_seeds(5), held_out_seeds(500_000, 10, 4)):
+        copy = pickle.loads(pickle.dumps(plan))
+        assert [copy(env, e) for env in range(4) for e in range(3)] == [
+            plan(env, e) for env in range(4) for e in range(3)
+        ]
+    late = training_seeds(5, first_episode=[0, 7])
+    assert [late(0, 0), late(1, 0), late(1, 2)] == [training_seeds(5)(*at) for at in ((0, 0), (1, 7), (1, 9))]
+
+
+def test_split():
+    assert split(slice(0, 5), 2) == (slice(0, 2), slice(2, 5))
+    assert split(slice(2, 5), 3) == (slice(2, 3), slice(3, 4), slice(4, 5))
+    assert [rows.stop - rows.start for rows in split(slice(4, 6), 3)] == [0, 1, 1]
