@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant(
         "02b last value 0",
         "tedg/learn/rollout.py",
-        "        next_value[-1] = self._value(self._observation, settings)\n",
-        "        next_value[-1] = 0.0\n",
+        "self._value(self._observation, settings).unsqueeze(0)",
+        "torch.zeros_like(value[:1])",
         "test_02b_the_last_value_is_bootstrapped",
     ),
     Mutant(
