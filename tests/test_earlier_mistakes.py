@@ -183,7 +183,9 @@ def test_05b_the_annealed_temperature_reaches_the_router():
     logits = []
     learner.policy.router.register_forward_hook(lambda _, __, output: logits.append(output.detach()))
     rollout = collector.collect(settings)
-    acted = torch.stack(logits[: len(rollout.action)])
+    groups = len(collector.env.groups)
+    steps = [torch.cat(logits[groups * t : groups * (t + 1)]) for t in range(len(rollout.action))]
+    acted = torch.stack(steps)
     torch.testing.assert_close(rollout.soft_alpha, torch.softmax(acted / 0.6, dim=-1))
     calls, _ = update_inputs(learner, rollout, settings)
     for _, temperature, _ in calls:

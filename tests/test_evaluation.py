@@ -33,6 +33,13 @@ class Patience:
 
     def __init__(self, num_envs, seeds):
         self.spec, self.num_envs, self.seeds = None, num_envs, seeds
+        self.groups = (slice(0, num_envs),)
+
+    def send(self, group, actions):
+        raise AssertionError("games are played with step")
+
+    def receive(self, group):
+        raise AssertionError("games are played with step")
 
     def reset(self):
         self.episode = np.zeros(self.num_envs, int)
@@ -125,6 +132,7 @@ class Recorder:
 
     def __init__(self, env):
         self.env, self.spec, self.num_envs, self.plays = env, env.spec, env.num_envs, []
+        self.groups, self.send, self.receive = env.groups, env.send, env.receive
 
     def reset(self):
         self.plays.append([])

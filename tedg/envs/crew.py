@@ -120,7 +120,8 @@ class Crew:
             except TimeoutError:
                 continue
             except ConnectionResetError:
-                message = b""
+                # Told ahead of the last answer if commands were left unread; the answer can still be read.
+                continue
             if not message:
                 self._fail(worker, _manner_of_death(worker.process))
             if message[0] == FAILED:
