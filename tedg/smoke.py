@@ -134,6 +134,7 @@ def attention(bench: Bench) -> Iterator[str]:
             check(name == "concat", f"{name}: no attention weights")
             continue
         assert isinstance(policy.fusion, CrossAttentionFusion)
+        weights = weights.detach()
         keys = weights.shape[-1]
         kept = (weights > 0).sum(dim=-1)
         expected = policy.fusion.gate.num_kept(keys)
@@ -154,7 +155,7 @@ def routing(bench: Bench) -> Iterator[str]:
     policy = bench.policies["cross_attn"]
     for name, mode in modes.items():
         for temperature in (1.0, 0.5, 0.01):
-            alpha = policy(bench.observation, mode, temperature).alpha
+            alpha = policy(bench.observation, mode, temperature).alpha.detach()
             check(bool((alpha.sum(1) - 1).abs().max() < 1e-5), f"{name}: alpha does not sum to 1")
             check(bool((alpha >= 0).all()), f"{name}: negative share")
             entropy = float(-(alpha * alpha.clamp_min(1e-12).log()).sum(1).mean())
