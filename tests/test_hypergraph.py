@@ -219,8 +219,8 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
 def test_operator_with_too_many_conditions_is_refused(tmp_path: Path) -> None:
     names = [f"a{i}" for i in range(MAX_CONDITIONS + 1)]
     document = changed(put("atoms", [*VALID["atoms"], *({"name": name} for name in names)]))
-    document["operators"][1].update(preconditions=names[:20], scene=names[20:])
-    with pytest.raises(HypergraphError, match=r"operators\[1\]: more than 32 preconditions and scene"):
+    document["operators"][1].update(preconditions=names[:10], scene=names[10:])
+    with pytest.raises(HypergraphError, match=r"operators\[1\]: more than 16 preconditions and scene"):
         load_hypergraph(write(tmp_path / "h.yaml", document))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tedg.envs.observation import Observation
 from tedg.hypergraph.schema import MAX_CONDITIONS, Hypergraph, load_hypergraph
-from tedg.models.logic import HypergraphEncoder, NoLogic
+from tedg.models.logic import MAX_REMEMBERED, HypergraphEncoder, NoLogic, remembering
 from tedg.models.norm import observing
 
 NETHACK = load_hypergraph("nethack")
@@ -104,14 +104,13 @@ def test_readout_weighs_embeddings_by_softmax_of_scores() -> None:
 
 def test_negated_literal_holds_when_its_atom_is_false(small: Hypergraph) -> None:
     encoder = make(small)
-    operator, holds, index = encoder.distinct_pairs(torch.tensor([[0, 1, 0, 1]]).bool())
-    assert operator.tolist() == [0, 1]
-    assert index.tolist() == [[0, 1]]
-    assert holds[0].tolist() == [True, True, False]  # a holds, -b holds, -c does not
-    positive, negated = encoder.condition_literal[0, :2].unbind()
-    features = encoder.literal_features(torch.stack([positive, negated]), torch.tensor([True, True]))
-    expected = encoder.atom_embedding.weight[:2] + encoder.literal_state_embedding.weight[[3, 1]]
-    torch.testing.assert_close(features, expected)
+    pairs = encoder.pairs(torch.tensor([[0, 1, 0, 1]]).bool()) - encoder.first_pair
+    assert pairs.tolist() == [[0b011, 0b1]]  # a holds, -b holds, -c does not; c holds
+    # Rows are literals in the order a, -b, -c, c, off and on, first as preconditions, then as scene.
+    neighbours = encoder.pair_neighbours[pairs[0, 0] + encoder.first_pair[0]]
+    features = torch.cat([encoder.literal_features()] * 2)[neighbours]
+    atoms, states = encoder.atom_embedding.weight[:3], encoder.literal_state_embedding.weight[[3, 1, 0]]
+    torch.testing.assert_close(features, atoms + states)
 
 
 def test_longest_allowed_operator_keeps_every_pattern_apart(tmp_path: Path) -> None:
@@ -122,8 +121,30 @@ def test_longest_allowed_operator_keeps_every_pattern_apart(tmp_path: Path) -> N
     path = tmp_path / "long.yaml"
     path.write_text(yaml.safe_dump(document))
     patterns = torch.cat([torch.eye(MAX_CONDITIONS), 1 - torch.eye(MAX_CONDITIONS)]).bool()
-    _, holds, index = make(load_hypergraph(path)).distinct_pairs(patterns)
-    assert torch.equal(holds[index[:, 0]], patterns)
+    encoder = make(load_hypergraph(path))
+    neighbours = encoder.pair_neighbours[encoder.pairs(patterns)[:, 0]]
+    assert torch.equal(neighbours % 2 == 1, patterns)
+
+
+def test_too_many_patterns_are_refused(small: Hypergraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tedg.models.logic.MAX_PAIRS", 9)
+    with pytest.raises(ValueError, match="10 on/off patterns of its operators' conditions, at most 9"):
+        make(small)
+
+
+@pytest.mark.parametrize("limit", [MAX_REMEMBERED, 9])
+def test_remembering_changes_only_rounding(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tedg.models.logic.MAX_REMEMBERED", limit)
+    encoder, atoms = make(), states(20)
+    with torch.no_grad():
+        expected = encode(encoder, atoms)
+        with remembering(encoder):
+            remembered = encode(encoder, atoms)
+        encoder.operator_embedding.weight += 1.0
+        after = encode(encoder, atoms)
+    for ours, reference, changed in zip(remembered, expected, after, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
+        assert not torch.allclose(changed, reference)
 
 
 def test_only_atoms_in_use_are_embedded(small: Hypergraph) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +16,11 @@ from torch_geometric.nn import GATConv
 
 from tedg.envs.observation import Observation
 from tedg.hypergraph.schema import Hypergraph
+from tedg.models.gat import CONTEXT_OF, NUM_EDGE_TYPES, SATISFIES, layered_gat
 from tedg.models.norm import RunningNorm
 
-NUM_EDGE_TYPES = 3
-SATISFIES, CONTEXT_OF, SELF_LOOP = range(NUM_EDGE_TYPES)  # precondition, scene, a node to itself
+MAX_PAIRS = 1 << 19  # pairs a graph may have: one for every on/off pattern of every operator's conditions
+MAX_REMEMBERED = 1 << 14  # pairs up to which all of them are embedded ahead of acting
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,23 @@ class HypergraphEncoder(LogicEncoder):
     statistics.
 
     Edges are directed and atoms are bits, so an operator's embedding depends only on which operator it is
-    and on which of its own literals hold. The graph is therefore built once per batch, from two rows per
+    and on which of its own literals hold. Attention therefore runs once per batch, over two rows per
     literal (off, on) and the D distinct (operator, on/off-pattern) pairs that occur, instead of once per
     state; the result equals that of B separate graphs. The other states of a batch decide only in
     which order equal sums are rounded: a state's output agrees across batches to floating-point rounding.
+
+    While parameters stand still (see `remembering`), all pairs are embedded once and looked up.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("atoms",)
     literal_atom: Tensor
     literal_positive: Tensor
     literal_row: Tensor
-    condition_literal: Tensor
-    condition_valid: Tensor
-    condition_is_precondition: Tensor
     pattern_weight: Tensor
+    first_pair: Tensor
+    pair_operator: Tensor
+    pair_neighbours: Tensor
+    pair_log_satisfied: Tensor
     expert_of_operator: Tensor
 
     def __init__(
@@ -78,7 +84,8 @@ class HypergraphEncoder(LogicEncoder):
     ) -> None:
         """Build for `hypergraph`; `freeze` keeps every parameter at its initial or loaded value.
 
-        Raises ValueError when `num_heads` does not divide `embedding_dim`.
+        Raises ValueError when `num_heads` does not divide `embedding_dim`, and for a hypergraph whose
+        operators have more than MAX_PAIRS on/off patterns together.
         """
         super().__init__()
         if embedding_dim % num_heads:
@@ -86,7 +93,8 @@ class HypergraphEncoder(LogicEncoder):
         self.num_atoms = len(hypergraph.atoms)
         self.num_operators = len(hypergraph.operators)
         self.output_dim = output_dim
-        num_atom_rows = self._register_conditions(hypergraph)
+        num_atom_rows = self._register_graph(hypergraph)
+        self._remembered: tuple[Tensor, Tensor] | None = None
 
         self.atom_embedding = nn.Embedding(num_atom_rows, embedding_dim)
         self.literal_state_embedding = nn.Embedding(4, embedding_dim)  # row 2 * positive + holds
@@ -96,7 +104,7 @@ class HypergraphEncoder(LogicEncoder):
                 embedding_dim,
                 embedding_dim // num_heads,
                 num_heads,
-                add_self_loops=False,  # `convolve` adds them, with an edge type of their own
+                add_self_loops=False,  # `layered_gat` adds them, with an edge type of their own
                 edge_dim=NUM_EDGE_TYPES,
             )
             for _ in range(2)
@@ -108,24 +116,42 @@ class HypergraphEncoder(LogicEncoder):
         if freeze:
             self.requires_grad_(False)
 
-    def _register_conditions(self, hypergraph: Hypergraph) -> int:
-        """Index buffers of the conditions; returns how many atoms some condition uses."""
+    def _register_graph(self, hypergraph: Hypergraph) -> int:
+        """Index buffers of conditions and pairs; returns how many atoms some condition uses."""
         conditions = hypergraph.conditions()
         keys = 2 * conditions.atom + conditions.positive
         literals = np.unique(keys[conditions.valid])
         atoms, rows = np.unique(literals // 2, return_inverse=True)
         condition_literal = np.where(conditions.valid, np.searchsorted(literals, keys), 0)
-        weight = np.zeros((len(literals), self.num_operators), np.int64)
-        operator, position = conditions.valid.nonzero()
-        weight[condition_literal[operator, position], operator] = 1 << position
+        weight = np.zeros((len(literals), self.num_operators))
+        at = conditions.valid.nonzero()
+        weight[condition_literal[at], at[0]] = 1 << at[1]
+
+        # Pair number = first_pair[operator] + the bits of those of its conditions that hold.
+        patterns = 1 << conditions.valid.sum(1)
+        if (total := int(patterns.sum())) > MAX_PAIRS:
+            raise ValueError(
+                f"hypergraph {hypergraph.name!r} has {total} on/off patterns of its operators' conditions, "
+                f"at most {MAX_PAIRS} are supported: give operators fewer conditions"
+            )
+        operator = np.repeat(np.arange(self.num_operators), patterns)
+        first = np.cumsum(patterns) - patterns
+        bits = np.arange(total) - first[operator]
+        holds = (bits[:, None] >> np.arange(keys.shape[1])) & 1 == 1
+        gates = (conditions.is_precondition & conditions.valid)[operator]
+        edge_type = np.where(conditions.is_precondition, SATISFIES, CONTEXT_OF)
+        off = 2 * len(literals) * edge_type + 2 * condition_literal  # rows as `layered_gat` numbers them
+        neighbours = np.where(conditions.valid[operator], off[operator] + holds, 4 * len(literals))
+        satisfied = np.log(((gates & holds).sum(1) + 0.5) / (gates.sum(1) + 0.5))
         buffers = {
             "literal_atom": literals // 2,  # [U] column of the observation's atoms
             "literal_positive": literals % 2 == 1,  # [U]
             "literal_row": rows,  # [U] row of atom_embedding: only atoms in use are embedded
-            "condition_literal": condition_literal,  # [O, L]
-            "condition_valid": conditions.valid,  # [O, L]
-            "condition_is_precondition": conditions.is_precondition,  # [O, L]
-            "pattern_weight": weight,  # [U, O] the bit that a literal sets in an operator's pattern
+            "pattern_weight": weight,  # [U, O] float64, the bit that a literal sets in an operator's pattern
+            "first_pair": first,  # [O]
+            "pair_operator": operator,  # [P]
+            "pair_neighbours": neighbours,  # [P, L] rows of literals, off or on
+            "pair_log_satisfied": satisfied,  # [P] log((satisfied + 1/2) / (n + 1/2)) of n preconditions
             "expert_of_operator": conditions.expert,  # [O]
         }
         for name, array in buffers.items():
@@ -137,9 +163,15 @@ class HypergraphEncoder(LogicEncoder):
         atoms: Bool[Tensor, "B A"] = observation.atoms
         if atoms.shape[1] != self.num_atoms:
             raise ValueError(f"{atoms.shape[1]} atoms given, the hypergraph has {self.num_atoms}")
-        operator, holds, index = self.distinct_pairs(atoms)
-        table = self._embed(operator, holds)
-        table_scores = self.score(table).squeeze(1) + self._log_satisfied(operator, holds, table.dtype)
+        pairs = self.pairs(atoms)
+        if self._remembered is not None:
+            table, table_scores = self._remembered
+            scores = table_scores[pairs]
+            pooled = F.embedding_bag(pairs, table, per_sample_weights=scores.softmax(1), mode="sum")
+            return LogicOutput(self.norm(self.readout(pooled)), scores, table, pairs)
+        present = torch.zeros_like(self.pair_operator, dtype=torch.bool).index_fill_(0, pairs.flatten(), True)
+        index = (present.cumsum(0) - 1)[pairs]
+        table, table_scores = self._embed(present.nonzero().squeeze(1))
         scores = table_scores[index]
         weights = F.softmax(scores, dim=1)
         # A row of `spread` holds each of the state's O weights in its own column, for no two operators
@@ -147,56 +179,55 @@ class HypergraphEncoder(LogicEncoder):
         spread = weights.new_zeros(len(atoms), len(table)).scatter(1, index, weights)
         return LogicOutput(self.norm(self.readout(spread @ table)), scores, table, index)
 
-    def distinct_pairs(
-        self, atoms: Bool[Tensor, "B A"]
-    ) -> tuple[Int[Tensor, " D"], Bool[Tensor, "D L"], Int[Tensor, "B O"]]:
-        """The D distinct (operator, which of its conditions hold) pairs, and each state's row among them."""
-        num_positions = self.condition_valid.shape[1]
+    def pairs(self, atoms: Bool[Tensor, "B A"]) -> Int[Tensor, "B O"]:
+        """The number of every operator's (operator, which of its conditions hold) pair in every state."""
         literal_holds = atoms[:, self.literal_atom] == self.literal_positive
-        # Sums of distinct powers of two up to 2**31 are exact in float64, whose matrix product is fast.
-        pattern = (literal_holds.double() @ self.pattern_weight.double()).long()
-        operators = torch.arange(self.num_operators, device=atoms.device)
-        codes, index = torch.unique(pattern + (operators << num_positions), return_inverse=True)
-        positions = torch.arange(num_positions, device=atoms.device)
-        holds = ((codes.unsqueeze(1) >> positions) & 1).bool()
-        return codes >> num_positions, holds, index
+        # Sums of distinct powers of two are exact in float64, whose matrix product is fast.
+        return (literal_holds.double() @ self.pattern_weight.double()).long() + self.first_pair
 
-    def literal_features(self, literal: Int[Tensor, " N"], holds: Bool[Tensor, " N"]) -> Float[Tensor, "N d"]:
-        """Input features of literal nodes that hold or do not."""
-        state = 2 * self.literal_positive[literal].long() + holds.long()
-        return self.atom_embedding(self.literal_row[literal]) + self.literal_state_embedding(state)
+    def literal_features(self) -> Float[Tensor, "N d"]:
+        """Input features of the 2U nodes of literals: each one off, then on."""
+        off_on = torch.arange(2, device=self.literal_row.device)
+        state = 2 * self.literal_positive.long().unsqueeze(1) + off_on
+        atom = self.atom_embedding(self.literal_row).unsqueeze(1)
+        return (atom + self.literal_state_embedding(state)).flatten(0, 1)
 
-    def _embed(self, operator: Int[Tensor, " D"], holds: Bool[Tensor, "D L"]) -> Float[Tensor, "D d"]:
-        """Embeddings of the pairs, from one graph of 2U literal nodes followed by D operator nodes."""
-        device = operator.device
-        literal = torch.arange(len(self.literal_atom), device=device).repeat_interleave(2)
-        off_on = torch.arange(len(literal), device=device) % 2 == 1
-        nodes = torch.cat([self.literal_features(literal, off_on), self.operator_embedding(operator)])
-        pair, position = self.condition_valid[operator].nonzero(as_tuple=True)
-        source = 2 * self.condition_literal[operator[pair], position] + holds[pair, position].long()
-        is_precondition = self.condition_is_precondition[operator[pair], position]
-        edge_type = torch.where(is_precondition, SATISFIES, CONTEXT_OF)
-        edges = torch.stack([source, pair + len(literal)])
-        return self.convolve(nodes, edges, edge_type)[len(literal) :]
+    def _embed(self, pairs: Int[Tensor, " D"]) -> tuple[Float[Tensor, "D d"], Float[Tensor, " D"]]:
+        """Embeddings and scores of the numbered pairs: both attention layers, with ELU between."""
+        neighbours = self.pair_neighbours[pairs]
+        literals, operators = layered_gat(
+            self.conv1,
+            self.literal_features(),
+            self.operator_embedding(self.pair_operator[pairs]),
+            neighbours,
+        )
+        _, table = layered_gat(self.conv2, F.elu(literals), F.elu(operators), neighbours)
+        return table, self.score(table).squeeze(1) + self.pair_log_satisfied[pairs].to(table.dtype)
 
-    def convolve(
-        self, nodes: Float[Tensor, "N d"], edges: Int[Tensor, "2 E"], edge_type: Int[Tensor, " E"]
-    ) -> Float[Tensor, "N d"]:
-        """Both graph attention layers with ELU between, over the edges (source, target) and self-loops."""
-        loops = torch.arange(len(nodes), device=nodes.device).expand(2, -1)
-        edges = torch.cat([edges, loops], dim=1)
-        types = torch.cat([edge_type, edge_type.new_full((len(nodes),), SELF_LOOP)])
-        features = F.one_hot(types, NUM_EDGE_TYPES).to(nodes.dtype)
-        hidden = F.elu(self.conv1(nodes, edges, features))
-        return self.conv2(hidden, edges, features)
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Embed all pairs now and look them up from now on; without effect where there are too many."""
+        if len(self.pair_operator) <= MAX_REMEMBERED:
+            self._remembered = self._embed(
+                torch.arange(len(self.pair_operator), device=self.first_pair.device)
+            )
 
-    def _log_satisfied(
-        self, operator: Int[Tensor, " D"], holds: Bool[Tensor, "D L"], dtype: torch.dtype
-    ) -> Float[Tensor, " D"]:
-        """log((satisfied + 1/2) / (n + 1/2)) of each pair's n preconditions; 0 when all hold."""
-        gates = self.condition_is_precondition[operator]
-        satisfied = (holds & gates).sum(1).to(dtype)
-        return torch.log((satisfied + 0.5) / (gates.sum(1).to(dtype) + 0.5))
+    def forget(self) -> None:
+        """Embed the pairs of each batch again."""
+        self._remembered = None
+
+
+@contextmanager
+def remembering(module: nn.Module) -> Iterator[None]:
+    """Within it no parameter of `module` may change: its hypergraph encoders look embeddings up."""
+    encoders = [part for part in module.modules() if isinstance(part, HypergraphEncoder)]
+    try:
+        for encoder in encoders:
+            encoder.remember()
+        yield
+    finally:
+        for encoder in encoders:
+            encoder.forget()
 
 
 class NoLogic(LogicEncoder):
