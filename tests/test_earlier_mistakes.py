@@ -221,7 +221,9 @@ def test_06c_the_visual_encoder_reads_the_map():
         jackal[:, 3, 4] = 12
         after = policy(replace(observation, crop=jackal), Softmax(), 1.0)
         assert (before.policy_logits != after.policy_logits).any(dim=1).all()
-        tokens, moved = (policy.vision(o).tokens for o in (observation, replace(observation, crop=jackal)))
+        tokens, moved = (
+            policy.vision(o).tokens.dense() for o in (observation, replace(observation, crop=jackal))
+        )
         cells = (tokens != moved).any(dim=2).any(dim=0).nonzero().flatten().tolist()
         assert cells == [9 * row + column for row in (2, 3, 4) for column in (3, 4, 5)]
 

@@ -8,6 +8,7 @@ import torch
 from tedg.models.fusion import ConcatFusion, CrossAttentionFusion
 from tedg.models.gate import NoGate, TopKGate
 from tedg.models.norm import observing
+from tedg.models.tokens import DenseTokens
 
 BATCH, TOKENS, TOKEN_DIM, LOGIC_DIM, HEADS, HEAD_DIM = 5, 11, 8, 16, 4, 6
 
@@ -25,13 +26,17 @@ def make(gate):
 
 
 def inputs(tokens=TOKENS):
-    return torch.randn(BATCH, tokens, TOKEN_DIM), torch.randn(BATCH, 256), torch.randn(BATCH, LOGIC_DIM)
+    return (
+        DenseTokens(torch.randn(BATCH, tokens, TOKEN_DIM)),
+        torch.randn(BATCH, 256),
+        torch.randn(BATCH, LOGIC_DIM),
+    )
 
 
 def textbook(fusion, tokens, h_logic):
     """softmax(Q K^T / sqrt(d)) V, one head and one state at a time, with keys and values written out."""
     attended, all_weights = [], []
-    for x, h in zip(tokens, h_logic, strict=True):
+    for x, h in zip(tokens.dense(), h_logic, strict=True):
         queries = fusion.query(h).view(HEADS, HEAD_DIM)
         heads, weights = [], []
         for head in range(HEADS):

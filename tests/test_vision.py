@@ -53,7 +53,7 @@ def random_observation(count=4):
 def changed(encoder, first, second):
     """Indices of the tokens that differ between two single observations."""
     with torch.no_grad():
-        difference = (encoder(first).tokens - encoder(second).tokens)[0].abs().amax(dim=1)
+        difference = (encoder(first).tokens.dense() - encoder(second).tokens.dense())[0].abs().amax(dim=1)
     return difference.nonzero().flatten().tolist()
 
 
@@ -70,7 +70,7 @@ def test_tokens_are_the_crop_the_whole_map_and_the_state():
     encoder = make()
     assert encoder.num_tokens == CROP + OVERVIEW + 1
     output = encoder(random_observation())
-    assert output.tokens.shape == (4, 122, encoder.token_dim)
+    assert output.tokens.dense().shape == (4, 122, encoder.token_dim)
     kinds = encoder.token_kind.bincount().tolist()
     assert kinds == [CROP, OVERVIEW, 1]
     state = unseen()
@@ -86,7 +86,7 @@ def test_a_head_exists_only_where_something_reads_it(kind):
     assert without.head is None
     assert not [name for name in without.state_dict() if name.startswith(("head", "narrow"))]
     assert without.vision_dim == without.token_dim == output.h_vis.shape[1]
-    torch.testing.assert_close(output.h_vis, output.tokens.mean(dim=1))
+    torch.testing.assert_close(output.h_vis, output.tokens.dense().mean(dim=1))
     assert with_head.vision_dim == 16 == with_head(observation).h_vis.shape[1]
 
 
@@ -114,7 +114,8 @@ def test_the_crop_is_read_alike_everywhere():
     encoder = make()
     with torch.no_grad():
         nothing, here, there = (
-            encoder(x).tokens[0, :CROP].view(9, 9, -1) for x in (unseen(), monster(4, 3), monster(4, 4))
+            encoder(x).tokens.dense()[0, :CROP].view(9, 9, -1)
+            for x in (unseen(), monster(4, 3), monster(4, 4))
         )
     torch.testing.assert_close((there - nothing)[:, 1:], (here - nothing)[:, :-1])
 
@@ -122,9 +123,9 @@ def test_the_crop_is_read_alike_everywhere():
 def test_what_was_never_seen_contributes_nothing():
     encoder = make()
     assert not encoder.attributes[STONE].any()
-    encoder(unseen()).tokens.square().sum().backward()
+    encoder(unseen()).tokens.dense().square().sum().backward()
     assert not encoder.crop_embedding.weight.grad.any()
-    encoder(monster(4, 4)).tokens.square().sum().backward()
+    encoder(monster(4, 4)).tokens.dense().square().sum().backward()
     assert encoder.crop_embedding.weight.grad.any()
 
 
@@ -144,8 +145,11 @@ def test_the_heros_block_of_the_whole_map_is_marked(hero, block):
 def test_the_whole_map_enters_as_shares_of_its_blocks():
     encoder, observation = make(), unseen()
     observation.overview[0, 2, 7, 5] = 6
-    planes = encoder._overview_planes(observation.overview, observation.hero)
-    assert float(planes[0, 5, 2, 7]) == 0.5
+    planes = encoder._overview_planes(observation.overview, observation.hero).clone()
+    assert float(planes[0, 5, 2, 7]) == 6
+    planes[:, :-1] /= 12
+    features = encoder._overview_features(observation.overview, observation.hero)
+    torch.testing.assert_close(features, encoder.overview_conv(planes))
     tokens = changed(encoder, unseen(), observation)
     assert tokens
     assert all(CROP <= token < CROP + OVERVIEW for token in tokens)
@@ -155,7 +159,7 @@ def test_the_state_encoder_has_one_token_and_sees_no_map():
     encoder = make("state")
     assert encoder.num_tokens == 1
     assert encoder.inputs == ("state",)
-    assert encoder(Observation(state=torch.rand(4, 115))).tokens.shape == (4, 1, 8)
+    assert encoder(Observation(state=torch.rand(4, 115))).tokens.dense().shape == (4, 1, 8)
 
 
 @pytest.mark.parametrize("kind", ["glyph", "state"])
@@ -165,7 +169,7 @@ def test_symbols_are_hidden_where_the_control_asks_for_it(kind):
     other.state[:, symbols] = 0.123
     for hide in (True, False):
         encoder = make(kind, hide_symbols=hide)
-        equal = torch.equal(encoder(observation).tokens, encoder(other).tokens)
+        equal = torch.equal(encoder(observation).tokens.dense(), encoder(other).tokens.dense())
         assert equal is hide
 
 
@@ -173,8 +177,10 @@ def test_symbols_are_hidden_where_the_control_asks_for_it(kind):
 @pytest.mark.parametrize("with_head", [True, False])
 def test_works_in_float64(kind, with_head):
     encoder = make(kind, with_head)
-    single = encoder(random_observation())
-    double = encoder.double()(random_observation())
-    for narrow, wide in zip(single, double, strict=True):
+    outputs = []
+    for dtype in (torch.float32, torch.float64):
+        output = encoder.to(dtype)(random_observation())
+        outputs.append((output.tokens.dense(), output.h_vis))
+    for narrow, wide in zip(*outputs, strict=True):
         assert wide.dtype == torch.float64
         torch.testing.assert_close(wide.float(), narrow, rtol=1e-4, atol=1e-5)

@@ -19,7 +19,7 @@ from tedg.hypergraph.document import DocumentError, join, read_document
 
 MAX_ATOMS = 4096
 MAX_OPERATORS = 4096
-MAX_CONDITIONS = 16  # preconditions and scene of one operator together; the encoder lists their on/off patterns
+MAX_CONDITIONS = 16  # of one operator, scene included; the encoder lists all their on/off patterns
 MAX_ACTIONS = 1024
 
 _ATOM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tedg.models.gate import Gate
 from tedg.models.norm import RunningNorm
+from tedg.models.tokens import Tokens
 
 
 class FusionOutput(NamedTuple):
@@ -47,7 +48,7 @@ class ConcatFusion(Fusion):
 
     def forward(
         self,
-        tokens: Float[Tensor, "batch tokens token_dim"],
+        tokens: Tokens,
         h_vis: Float[Tensor, "batch vision_dim"],
         h_logic: Float[Tensor, "batch logic_dim"],
     ) -> FusionOutput:
@@ -61,8 +62,8 @@ class CrossAttentionFusion(Fusion):
     before the softmax; context = LayerNorm(norm(W_O [W_V sum_t a_t x_t]) + h_logic), norm a RunningNorm.
 
     There is one query per head, so W_K is folded into it and W_V is applied after pooling: the
-    tokens are read twice instead of being projected twice. A key bias would shift all scores of a
-    query alike and get no gradient, so there is none.
+    tokens are read twice (see `Tokens`) instead of being projected twice. A key bias would shift all
+    scores of a query alike and get no gradient, so there is none.
     """
 
     reads_head: ClassVar[bool] = False
@@ -97,16 +98,15 @@ class CrossAttentionFusion(Fusion):
 
     def forward(
         self,
-        tokens: Float[Tensor, "batch tokens token_dim"],
+        tokens: Tokens,
         h_vis: Float[Tensor, "batch vision_dim"],
         h_logic: Float[Tensor, "batch logic_dim"],
     ) -> FusionOutput:
-        batch = tokens.shape[0]
+        batch = len(h_logic)
         query = self.query(h_logic).view(batch, self.num_heads, -1).transpose(0, 1)
-        folded = torch.bmm(query, self.key).transpose(0, 1)  # [B, heads, token_dim]
-        scores = self.gate(torch.bmm(folded, tokens.transpose(1, 2)) * self.scale)
-        weights = torch.softmax(scores, dim=-1)
-        pooled = torch.bmm(weights, tokens)  # [B, heads, token_dim]
+        folded = torch.bmm(query * self.scale, self.key).transpose(0, 1)  # [B, heads, token_dim]
+        weights = torch.softmax(self.gate(tokens.scores(folded)), dim=-1)
+        pooled = tokens.pooled(weights)  # [B, heads, token_dim]
         attended = torch.bmm(pooled.transpose(0, 1), self.value).transpose(0, 1).reshape(batch, -1)
         context = self.norm(self.attended_norm(self.output(attended)) + h_logic)
         return FusionOutput(context, weights.unsqueeze(2))

@@ -53,7 +53,9 @@ def layered_gat(
         ]
     )
     itself = torch.arange(2 * num_sources + 1, len(table), device=neighbours.device).unsqueeze(1)
-    heard = F.embedding(torch.cat([neighbours, itself], dim=1), table)
+    rows = torch.cat([neighbours, itself], dim=1)
+    # The gradient of index_select is several times faster than that of an embedding.
+    heard = table.index_select(0, rows.flatten()).view(*rows.shape, -1)
     values, scores = torch.split(heard, [width, heads], dim=2)
     attention = F.leaky_relu(scores + listens.unsqueeze(1), conv.negative_slope).softmax(dim=1)
     mixed = (values.view(*values.shape[:2], heads, channels) * attention.unsqueeze(3)).sum(1)

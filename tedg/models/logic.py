@@ -16,6 +16,7 @@ from torch_geometric.nn import GATConv
 
 from tedg.envs.observation import Observation
 from tedg.hypergraph.schema import Hypergraph
+from tedg.models.distinct import distinct
 from tedg.models.gat import CONTEXT_OF, NUM_EDGE_TYPES, SATISFIES, layered_gat
 from tedg.models.norm import RunningNorm
 
@@ -169,10 +170,9 @@ class HypergraphEncoder(LogicEncoder):
             scores = table_scores[pairs]
             pooled = F.embedding_bag(pairs, table, per_sample_weights=scores.softmax(1), mode="sum")
             return LogicOutput(self.norm(self.readout(pooled)), scores, table, pairs)
-        present = torch.zeros_like(self.pair_operator, dtype=torch.bool).index_fill_(0, pairs.flatten(), True)
-        index = (present.cumsum(0) - 1)[pairs]
-        table, table_scores = self._embed(present.nonzero().squeeze(1))
-        scores = table_scores[index]
+        occurring, index = distinct(pairs, len(self.pair_operator))
+        table, table_scores = self._embed(occurring)
+        scores = table_scores.index_select(0, index.flatten()).view_as(index)
         weights = F.softmax(scores, dim=1)
         # A row of `spread` holds each of the state's O weights in its own column, for no two operators
         # share a pair: a matrix product then sums what would else be a [B, O, d] tensor.

@@ -12,16 +12,20 @@ from torch import Tensor, nn
 
 from tedg.envs.glyphs import STONE
 from tedg.envs.observation import EnvSpec, Observation
+from tedg.models.distinct import distinct
 from tedg.models.norm import RunningNorm
+from tedg.models.tokens import DenseTokens, ProjectedTokens, Tokens
+
+CROP_TOKEN, OVERVIEW_TOKEN, STATE_TOKEN = range(3)  # kinds of tokens
+BLOCK_ROWS, BLOCK_COLUMNS = 3, 4  # cells of the map in one cell of the overview
+CELLS_PER_BLOCK = BLOCK_ROWS * BLOCK_COLUMNS
 
 
 class VisualOutput(NamedTuple):
     """What a visual encoder returns. The head is built only where something reads it."""
 
-    tokens: Float[Tensor, "batch tokens token_dim"]
-    h_vis: Float[
-        Tensor, "batch vision_dim"
-    ]  # the head's output, or the token mean where nothing reads a head
+    tokens: Tokens  # num_tokens of width token_dim
+    h_vis: Float[Tensor, "batch vision_dim"]  # of the head, or the token mean where nothing reads a head
 
 
 class VisualEncoder(nn.Module):
@@ -68,6 +72,7 @@ class GlyphEncoder(VisualEncoder):
     inputs: ClassVar[tuple[str, ...]] = ("crop", "overview", "hero", "state")
     attributes: Tensor
     token_kind: Tensor
+    plane_scale: Tensor
 
     def __init__(
         self,
@@ -93,13 +98,16 @@ class GlyphEncoder(VisualEncoder):
         self.crop_embedding = nn.Linear(attributes.shape[1], channels)
         self.crop_conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.overview_conv = nn.Conv2d(classes + 1, channels, 3, stride=2, padding=1)
+        scale = torch.tensor([*[1 / CELLS_PER_BLOCK] * classes, 1.0]).view(1, -1, 1, 1)
+        self.register_buffer("plane_scale", scale, persistent=False)
         self.state_input = _StateInput(spec, hide_symbols)
         self.state_mlp = nn.Sequential(nn.Linear(spec.state_dim, 2 * token_dim), nn.ReLU())
         self.map_token = nn.Linear(channels, token_dim)
         self.state_token = nn.Linear(2 * token_dim, token_dim)
         self.type_embedding = nn.Parameter(0.1 * torch.randn(3, token_dim))
         self.position_embedding = nn.Parameter(0.1 * torch.randn(self.num_tokens, token_dim))
-        kinds = torch.cat([torch.full((n,), k) for k, n in enumerate((cells, grid[0] * grid[1], 1))])
+        counts = {CROP_TOKEN: cells, OVERVIEW_TOKEN: grid[0] * grid[1], STATE_TOKEN: 1}
+        kinds = torch.cat([torch.full((count,), kind) for kind, count in counts.items()])
         self.register_buffer("token_kind", kinds, persistent=False)
         self.vision_dim = hidden_dim if with_head else token_dim
         self.head: nn.Module | None = None
@@ -113,33 +121,47 @@ class GlyphEncoder(VisualEncoder):
         init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:
-        crop, overview = observation.crop, observation.overview
-        batch = crop.shape[0]
-        channels = self.crop_conv.out_channels
-        embedded = torch.relu(self.crop_embedding(self.attributes[crop.long()]))  # [B, 9, 9, C]
-        near = torch.relu(self.crop_conv(embedded.permute(0, 3, 1, 2)))
-        near = near.permute(0, 2, 3, 1).reshape(batch, -1, channels)
-        far = torch.relu(self.overview_conv(self._overview_planes(overview, observation.hero)))
-        far = far.permute(0, 2, 3, 1).reshape(batch, -1, channels)
-        cells = torch.cat([near, far], dim=1)
-        state = self.state_mlp(self.state_input(observation.state))
-        tokens = torch.cat([self.map_token(cells), self.state_token(state).unsqueeze(1)], dim=1)
-        tokens = tokens + (self.position_embedding + self.type_embedding[self.token_kind])
-        if self.head is None:
-            return VisualOutput(tokens, tokens.mean(dim=1))
-        flat = torch.relu(self.narrow(tokens[:, :-1])).flatten(1)
-        return VisualOutput(tokens, self.head(torch.cat([flat, tokens[:, -1]], dim=1)))
+        batch, channels = len(observation.crop), self.crop_conv.out_channels
+        near = torch.relu(self.crop_conv(self._embedded(observation.crop)))
+        far = torch.relu(self._overview_features(observation.overview, observation.hero))
+        cells = [part.permute(0, 2, 3, 1).reshape(batch, -1, channels) for part in (near, far)]
+        state = self.state_token(self.state_mlp(self.state_input(observation.state)))
+        place = self.position_embedding + self.type_embedding[self.token_kind]
+        # The projection's bias counts among the offsets of the tokens that it makes.
+        bias = self.map_token.bias * (self.token_kind != STATE_TOKEN).unsqueeze(1)
+        tokens = ProjectedTokens(torch.cat(cells, dim=1), self.map_token.weight, state, place + bias)
+        return VisualOutput(tokens, tokens.mean() if self.head is None else self._read(tokens))
+
+    def _embedded(self, crop: Tensor) -> Float[Tensor, "batch channels rows columns"]:
+        """The crop's glyphs embedded; each distinct glyph once."""
+        glyphs, index = distinct(crop.long(), len(self.attributes))
+        table = torch.relu(self.crop_embedding(self.attributes[glyphs]))
+        # The gradient of index_select is several times faster than that of an embedding.
+        return table.index_select(0, index.flatten()).view(*index.shape, -1).permute(0, 3, 1, 2)
+
+    def _overview_features(self, overview: Tensor, hero: Tensor) -> Tensor:
+        """The strided convolution over shares of each class per block and the hero's block."""
+        conv = self.overview_conv
+        weight = conv.weight * self.plane_scale  # counts become shares here: it is the smaller tensor
+        planes = self._overview_planes(overview, hero)
+        return nn.functional.conv2d(planes, weight, conv.bias, conv.stride, conv.padding)
 
     def _overview_planes(self, overview: Tensor, hero: Tensor) -> Tensor:
-        """[B, classes + 1, rows, columns]: share of each class per block, and where the hero stands."""
-        rows, columns = overview.shape[1:3]
-        share = overview.to(self.attributes.dtype).permute(0, 3, 1, 2) / 12.0
-        here = torch.zeros_like(share[:, :1])
-        block = (hero[:, 0].long() // 3).clamp(0, rows - 1) * columns + (hero[:, 1].long() // 4).clamp(
-            0, columns - 1
-        )
-        here.flatten(1).scatter_(1, block.unsqueeze(1), 1.0)
-        return torch.cat([share, here], dim=1)
+        """[B, classes + 1, rows, columns]: cells of each class per block, and where the hero stands."""
+        batch, rows, columns, _ = overview.shape
+        here = torch.zeros_like(overview[..., :1])
+        row = (hero[:, 0].long() // BLOCK_ROWS).clamp(0, rows - 1)
+        column = (hero[:, 1].long() // BLOCK_COLUMNS).clamp(0, columns - 1)
+        here[torch.arange(batch, device=hero.device), row, column] = 1
+        return torch.cat([overview, here], dim=3).to(self.attributes.dtype).permute(0, 3, 1, 2)
+
+    def _read(self, tokens: ProjectedTokens) -> Tensor:
+        """The head on all tokens; its narrow layer is folded into the tokens' projection."""
+        assert self.head is not None
+        weight = self.narrow.weight
+        own = tokens.offset[:-1] @ weight.t() + self.narrow.bias
+        flat = torch.relu(tokens.features @ (weight @ tokens.projection).t() + own).flatten(1)
+        return self.head(torch.cat([flat, tokens.last + tokens.offset[-1]], dim=1))
 
 
 class StateEncoder(VisualEncoder):
@@ -175,7 +197,8 @@ class StateEncoder(VisualEncoder):
 
     def forward(self, observation: Observation) -> VisualOutput:
         token = self.token(self.body(self.state_input(observation.state)))
-        return VisualOutput(token.unsqueeze(1), token if self.head is None else self.head(token))
+        tokens = DenseTokens(token.unsqueeze(1))
+        return VisualOutput(tokens, token if self.head is None else self.head(token))
 
 
 def init_layers(module: nn.Module) -> None:

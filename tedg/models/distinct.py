@@ -1,0 +1,17 @@
+"""Which of a range of numbers occur in a batch, and where."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+def distinct(values: Int[Tensor, "*shape"], limit: int) -> tuple[Int[Tensor, " D"], Int[Tensor, "*shape"]]:
+    """The D numbers that occur, ascending, and for every entry of `values` its place among them.
+
+    `values` are int64 from 0 to limit - 1. Numbers are marked, not sorted, which suits small limits.
+    """
+    present = torch.zeros(limit, dtype=torch.bool, device=values.device)
+    present.index_fill_(0, values.flatten(), True)
+    return present.nonzero().squeeze(1), (present.cumsum(0) - 1)[values]
