@@ -38,18 +38,17 @@ MUTANTS = (
     Mutant(
         "01 atoms of the last step for all",
         "tedg/learn/ppo.py",
-        "        observation = rollout.flat_observation()\n        fields",
-        "        observation = rollout.flat_observation()\n"
+        "        named = {name",
         "        last = rollout.observation.atoms[-1].clone()\n"
-        "        observation.atoms.view(*rollout.action.shape, -1)[:] = last\n"
-        "        fields",
+        "        rollout.observation.atoms[:] = last\n"
+        "        named = {name",
         "test_01_the_update_sees_the_atoms_that_were_acted_on",
     ),
     Mutant(
         "01 no atoms in the update",
         "tedg/learn/ppo.py",
-        "        observation = rollout.flat_observation()\n        fields",
-        "        observation = rollout.flat_observation()\n        observation.atoms.zero_()\n        fields",
+        "        named = {name",
+        "        rollout.observation.atoms.zero_()\n        named = {name",
         "test_01_the_update_sees_the_atoms_that_were_acted_on",
     ),
     Mutant(
@@ -91,10 +90,10 @@ MUTANTS = (
     Mutant(
         "04 alignment skipped silently",
         "tedg/learn/ppo.py",
-        "                if probe is None:\n                    probe = acted",
-        "                if acted.output.operator_scores is None:\n"
+        "                if probe is None:\n",
+        "                if parts[0].output.operator_scores is None:\n"
         "                    self.alignment = None\n"
-        "                if probe is None:\n                    probe = acted",
+        "                if probe is None:\n",
         "test_04_missing_atoms_are_an_error",
     ),
     Mutant(
@@ -123,7 +122,8 @@ MUTANTS = (
     Mutant(
         "06b softmax over heads, one kept",
         "tedg/models/fusion.py",
-        "        weights = torch.softmax(scores, dim=-1)\n",
+        "        weights = torch.softmax(self.gate(tokens.scores(folded)), dim=-1)\n",
+        "        scores = self.gate(tokens.scores(folded))\n"
         "        best = scores.max(dim=1, keepdim=True).values\n"
         "        scores = scores.masked_fill(scores < best, -torch.inf)\n"
         "        weights = torch.softmax(scores, dim=1).nan_to_num()\n",
@@ -132,22 +132,22 @@ MUTANTS = (
     Mutant(
         "06c no map in the encoder",
         "tedg/models/vision.py",
-        "self.attributes[crop.long()]",
-        "self.attributes[torch.full_like(crop, STONE).long()]",
+        "distinct(crop.long(), ",
+        "distinct(torch.full_like(crop, STONE).long(), ",
         "test_06c_the_visual_encoder_reads_the_map",
     ),
     Mutant(
         "06c an MLP on cells, no convolution",
         "tedg/models/vision.py",
-        "        near = torch.relu(self.crop_conv(embedded.permute(0, 3, 1, 2)))\n",
-        "        near = torch.relu(embedded.permute(0, 3, 1, 2))\n",
+        "        near = torch.relu(self.crop_conv(self._embedded(observation.crop)))\n",
+        "        near = torch.relu(self._embedded(observation.crop))\n",
         "test_06c_the_visual_encoder_reads_the_map",
     ),
     Mutant(
         "07 log-softmax of probabilities",
-        "tedg/learn/ppo.py",
-        "        log_alpha = torch.log_softmax(output.router_logits, dim=-1)\n",
-        "        log_alpha = torch.log_softmax(soft_alpha, dim=-1)\n",
+        "tedg/learn/objective.py",
+        '        terms["alignment"] = losses.alignment(log_alpha, alignment_target)\n',
+        '        terms["alignment"] = losses.alignment(soft_alpha.log_softmax(dim=-1), alignment_target)\n',
         "test_07_alignment_is_a_divergence_between_the_two_distributions",
     ),
     Mutant(
@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "07 scores are norms",
         "tedg/models/logic.py",
-        "self.score(table).squeeze(1) + self._log_satisfied(operator, holds, table.dtype)",
+        "self.score(table).squeeze(1) + self.pair_log_satisfied[pairs].to(table.dtype)",
         "table.norm(dim=1)",
         "test_07_an_operators_score_depends_on_its_preconditions",
     ),

@@ -25,6 +25,7 @@ from tedg.errors import StorageError
 from tedg.learn import losses
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
+from tedg.learn.setup import make_hypergraph
 from tedg.learn.stages import make_schedule
 from tedg.models.routing import Softmax, Sparsemax
 from tedg.track import checkpoint
@@ -248,17 +249,18 @@ def test_07_alignment_is_a_divergence_between_the_two_distributions():
 
 def test_07_an_operators_score_depends_on_its_preconditions():
     """Operators were scored by the norms of their embeddings, whatever the state."""
-    _, env, policy = toy(*SMALL)
-    conditions = policy.logic.condition_is_precondition & policy.logic.condition_valid
-    operator = int(conditions.sum(dim=1).argmax())
-    literals = policy.logic.condition_literal[operator][conditions[operator]]
-    atoms = policy.logic.literal_atom[literals]
+    config, env, policy = toy(*SMALL)
+    conditions = make_hypergraph(config).conditions()
+    gates = conditions.is_precondition & conditions.valid
+    operator = int(gates.sum(axis=1).argmax())
+    atoms = torch.as_tensor(conditions.atom[operator][gates[operator]])
+    positive = torch.as_tensor(conditions.positive[operator][gates[operator]])
     observation = batch(env, policy, steps=1)[:2]
-    observation.atoms[0, atoms] = policy.logic.literal_positive[literals]
-    observation.atoms[1, atoms] = ~policy.logic.literal_positive[literals]
+    observation.atoms[0, atoms] = positive
+    observation.atoms[1, atoms] = ~positive
     torch.nn.init.zeros_(policy.logic.score.weight)
     scores = policy(observation, Softmax(), 1.0).operator_scores[:, operator].detach()
-    count = len(literals)
+    count = len(atoms)
     torch.testing.assert_close(scores, torch.tensor([0.0, math.log(0.5 / (count + 0.5))]))
 
 
@@ -371,7 +373,7 @@ def test_10c_a_rollback_takes_the_optimiser_back():
         calls.append(0)
         if len(calls) == 3:
             with torch.no_grad():
-                learner.parameters[0].fill_(math.nan)
+                learner.parameters.value[0] = math.nan
 
     learner.optimizer.step = poisoned
     assert learner.update(broken, settings).fault is not None

@@ -10,8 +10,10 @@ import pytest
 import torch
 from models_for_tests import FUSIONS, SMALL, STAGES, toy
 
-from tedg.learn import ppo
-from tedg.learn.ppo import Learner, clipped_policy_loss, weighted_total
+from tedg.learn import objective
+from tedg.learn import ppo as ppo_module
+from tedg.learn.objective import clipped_policy_loss, weighted_total
+from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.stages import LossWeights, make_schedule
 
@@ -184,9 +186,9 @@ def test_anything_not_finite_rolls_back_weights_optimiser_and_normalisers(where,
     if where == "reward":
         poisoned.reward[3, 1] = math.nan
     elif where == "loss":
-        monkeypatch.setattr(ppo, "clipped_policy_loss", late(clipped_policy_loss, math.inf))
+        monkeypatch.setattr(objective, "clipped_policy_loss", late(clipped_policy_loss, math.inf))
     elif where == "gradient":
-        monkeypatch.setattr(ppo, "weighted_total", late(weighted_total, math.nan))
+        monkeypatch.setattr(ppo_module, "weighted_total", late(weighted_total, math.nan))
     else:
         step = learner.optimizer.step
 

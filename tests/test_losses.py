@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tedg.learn import losses
-from tedg.learn.losses import AlignmentTarget
+from tedg.learn.losses import AlignmentTarget, expert_cosines
 
 # Two experts, two samples, three actions. Less their means over actions the rows are
 #   sample 0: e_0 = (1, 0, -1), e_1 = (1, -1, 0):    cos =  1 / (sqrt2 sqrt2) = 0.5
@@ -39,56 +39,62 @@ def test_load_balance_lowers_the_most_used_expert():
 
 
 def test_diversity():
-    close(losses.diversity(LOGITS), (0.5 - 1.0) / 2)
+    close(losses.diversity(expert_cosines(LOGITS)), (0.5 - 1.0) / 2)
 
 
 def test_diversity_averages_over_pairs():
     three = torch.tensor([[[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]]])  # cosines 1, -1, -1
-    close(losses.diversity(three), -1 / 3)
+    close(losses.diversity(expert_cosines(three)), -1 / 3)
 
 
 def test_diversity_parts_two_similar_experts():
     logits = LOGITS[:1].clone().requires_grad_()
-    losses.diversity(logits).backward()
-    assert losses.diversity(logits.detach() - 0.1 * logits.grad) < losses.diversity(logits.detach())
+    losses.diversity(expert_cosines(logits)).backward()
+    assert losses.diversity(expert_cosines(logits.detach() - 0.1 * logits.grad)) < losses.diversity(
+        expert_cosines(logits.detach())
+    )
 
 
 def test_semantic_orthogonality():
-    close(losses.semantic_orthogonality(LOGITS), (0.5 + 1.0) / 2)
+    close(losses.semantic_orthogonality(expert_cosines(LOGITS)), (0.5 + 1.0) / 2)
     unrelated = torch.tensor([[[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]])
-    close(losses.semantic_orthogonality(unrelated), 0.0)
+    close(losses.semantic_orthogonality(expert_cosines(unrelated)), 0.0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])  # cosines 0.5 and -0.5
 def test_semantic_orthogonality_pushes_towards_unrelated_from_both_sides(sign):
     logits = (LOGITS[:1] * torch.tensor([1.0, sign])[:, None]).requires_grad_()
-    before = losses.semantic_orthogonality(logits)
+    before = losses.semantic_orthogonality(expert_cosines(logits))
     before.backward()
-    assert losses.semantic_orthogonality(logits.detach() - 0.05 * logits.grad) < before
+    assert losses.semantic_orthogonality(expert_cosines(logits.detach() - 0.05 * logits.grad)) < before
 
 
 def test_overlap():
     alpha = torch.tensor([[0.5, 0.5], [0.8, 0.2]], dtype=torch.float64)
     # 2 * 0.25 * 0.5 = 0.25 and 2 * 0.16 * (-1) = -0.32
-    close(losses.overlap(alpha, LOGITS), (0.25 - 0.32) / 2)
+    close(losses.overlap(alpha, expert_cosines(LOGITS)), (0.25 - 0.32) / 2)
 
 
 def test_overlap_moves_shares_away_from_similar_experts():
     logits = torch.tensor([[[1.0, -1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, -1.0]]])
     alpha = torch.full((1, 3), 1 / 3, requires_grad=True)
-    losses.overlap(alpha, logits).backward()
+    losses.overlap(alpha, expert_cosines(logits)).backward()
     assert alpha.grad[0, 2] < alpha.grad[0, 0]
 
 
 @pytest.mark.parametrize("loss", [losses.diversity, losses.semantic_orthogonality])
 def test_a_constant_added_to_all_actions_changes_nothing(loss):
-    close(loss(LOGITS + torch.tensor([[[7.0], [-3.0]]])), float(loss(LOGITS)))
+    moved = LOGITS + torch.tensor([[[7.0], [-3.0]]])
+    close(loss(expert_cosines(moved)), float(loss(expert_cosines(LOGITS))))
 
 
 def test_an_expert_without_preference_gives_zero_and_no_nan():
     logits = torch.tensor([[[2.0, 2.0, 2.0], [1.0, -1.0, 0.0]]], requires_grad=True)
     alpha = torch.tensor([[0.5, 0.5]], requires_grad=True)
-    total = losses.diversity(logits) + losses.semantic_orthogonality(logits) + losses.overlap(alpha, logits)
+    cosines = expert_cosines(logits)
+    total = (
+        losses.diversity(cosines) + losses.semantic_orthogonality(cosines) + losses.overlap(alpha, cosines)
+    )
     close(total, 0.0)
     total.backward()
     assert (logits.grad == 0).all()
@@ -96,10 +102,10 @@ def test_an_expert_without_preference_gives_zero_and_no_nan():
 
 
 def test_a_single_expert_has_no_pairs():
-    logits = torch.randn(3, 1, 5)
+    cosines = expert_cosines(torch.randn(3, 1, 5))
     for loss in (losses.diversity, losses.semantic_orthogonality):
-        close(loss(logits), 0.0)
-    close(losses.overlap(torch.ones(3, 1), logits), 0.0)
+        close(loss(cosines), 0.0)
+    close(losses.overlap(torch.ones(3, 1), cosines), 0.0)
     close(losses.load_balance(torch.ones(3, 1)), 0.0)
 
 

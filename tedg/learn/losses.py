@@ -2,8 +2,7 @@
 
 Shapes: B samples, K experts, A actions, O operators. `alpha` is always the softmax of the router
 logits, also where the policy routes by sparsemax: an expert at exactly zero would pass no gradient on.
-`expert_logits` enter as e_i, expert i's logits minus their mean over actions, because a constant added
-to all actions changes no policy. Every loss is a scalar to be minimised.
+`cosines` are those of `expert_cosines`. Every loss is a scalar to be minimised.
 """
 
 from __future__ import annotations
@@ -21,20 +20,41 @@ def load_balance(alpha: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
     return (alpha.mean(dim=0) - 1 / alpha.shape[1]).square().mean()
 
 
-def diversity(expert_logits: Float[Tensor, "B K A"]) -> Float[Tensor, ""]:
+def expert_cosines(expert_logits: Float[Tensor, "B K A"]) -> Float[Tensor, "B P"]:
+    """cos(e_i, e_j) of each of the P = K (K - 1) / 2 pairs i < j, in the order of `pairs`.
+
+    e_i are expert i's logits minus their mean over actions, because a constant added to all actions
+    changes no policy. 0, with zero gradient, where an expert prefers no action.
+    """
+    centred = expert_logits - expert_logits.mean(dim=2, keepdim=True)
+    squared = centred.square().sum(dim=2, keepdim=True)
+    defined = squared > _MIN_NORM**2
+    unit = centred * torch.where(defined, squared.where(defined, 1).rsqrt(), 0)
+    first, second = pairs(expert_logits.shape[1], expert_logits.device)
+    return (unit.index_select(1, first) * unit.index_select(1, second)).sum(dim=2)
+
+
+def pairs(num_experts: int, device: torch.device) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
+    """First and second expert of every pair."""
+    first, second = torch.triu_indices(num_experts, num_experts, 1, device=device)
+    return first, second
+
+
+def diversity(cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
     """Mean over pairs and batch of cos(e_i, e_j): experts with opposite preferences are rewarded."""
-    return _mean_over_pairs(_cosines(expert_logits))
+    return cosines.sum() / max(cosines.numel(), 1)  # a single expert has no pair and no loss
 
 
-def semantic_orthogonality(expert_logits: Float[Tensor, "B K A"]) -> Float[Tensor, ""]:
-    """Mean over pairs i != j and batch of |cos(e_i, e_j)|: experts are pushed to be unrelated."""
-    return _mean_over_pairs(_cosines(expert_logits).abs())
+def semantic_orthogonality(cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
+    """Mean over pairs and batch of |cos(e_i, e_j)|: experts are pushed to be unrelated."""
+    return cosines.abs().sum() / max(cosines.numel(), 1)
 
 
-def overlap(alpha: Float[Tensor, "B K"], expert_logits: Float[Tensor, "B K A"]) -> Float[Tensor, ""]:
+def overlap(alpha: Float[Tensor, "B K"], cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
     """Batch mean of sum_{i != j} alpha_i alpha_j cos(e_i, e_j): experts used together should differ."""
-    together = alpha.unsqueeze(2) * alpha.unsqueeze(1)
-    return (together * _off_diagonal(_cosines(expert_logits))).sum(dim=(1, 2)).mean()
+    first, second = pairs(alpha.shape[1], alpha.device)
+    together = alpha.index_select(1, first) * alpha.index_select(1, second)
+    return 2 * (together * cosines).sum() / len(alpha)
 
 
 def temporal_consistency(
@@ -114,22 +134,3 @@ class AlignmentTarget(nn.Module):
                 "use a policy with a hypergraph or set alignment_coef to 0"
             )
         return operator_scores.to(self.membership.dtype) @ self.membership
-
-
-def _cosines(expert_logits: Tensor) -> Tensor:
-    """[B, K, K] cosines between experts; 0, with zero gradient, where an expert prefers no action."""
-    centred = expert_logits - expert_logits.mean(dim=2, keepdim=True)
-    squared = centred.square().sum(dim=2, keepdim=True)
-    defined = squared > _MIN_NORM**2
-    unit = centred * torch.where(defined, squared.where(defined, 1).rsqrt(), 0)
-    return unit @ unit.transpose(1, 2)
-
-
-def _off_diagonal(square: Tensor) -> Tensor:
-    return square * (1 - torch.eye(square.shape[-1], dtype=square.dtype, device=square.device))
-
-
-def _mean_over_pairs(square: Tensor) -> Tensor:
-    num_experts = square.shape[-1]
-    pairs = max(num_experts * (num_experts - 1), 1)  # a single expert has no pair and no loss
-    return _off_diagonal(square).sum(dim=(1, 2)).mean() / pairs

@@ -6,46 +6,46 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from tedg.config import PPOConfig
 from tedg.envs.observation import Observation
 from tedg.learn import losses
 from tedg.learn.normalise import ReturnNormaliser
+from tedg.learn.objective import Evaluation, Targets, objective_terms, weighted_total
+from tedg.learn.parameters import FlatParameters
 from tedg.learn.rollout import Rollout, advantages
-from tedg.learn.stages import LossWeights, Settings
+from tedg.learn.shards import Shards
+from tedg.learn.stages import Settings
 from tedg.models.norm import observing
 from tedg.models.policy import ActionAndValue, MoEPolicy, PolicyOutput
 
-OBSERVED_STATES = 1024  # states of a rollout that running statistics are taken from
-
-
-def clipped_policy_loss(
-    log_ratio: Float[Tensor, " batch"], advantage: Float[Tensor, " batch"], clip_range: float
-) -> Float[Tensor, ""]:
-    """-E[min(r A, clip(r, 1 - c, 1 + c) A)] (equation 7 of the paper)."""
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-    return -torch.minimum(ratio * advantage, clipped * advantage).mean()
+OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from
 
 
 @dataclass(frozen=True, slots=True)
-class Minibatch:
-    """Samples of a rollout, by index; every tensor has the minibatch as its first dimension."""
+class Samples:
+    """Some of a rollout's samples, or all of them: what the policy reads and what it is held to."""
 
     observation: Observation
     action: Tensor
-    log_prob: Tensor
     temperature: Tensor
-    previous_alpha: Tensor
-    continues: Tensor
-    advantage: Tensor
-    value_target: Tensor
+    targets: Targets
+
+    @staticmethod
+    def of(rollout: Rollout) -> Samples:
+        """All samples of a rollout whose advantages are known, [T * N]."""
+        named = {name: getattr(rollout, name).flatten(0, 1) for name in Targets.__dataclass_fields__}
+        return Samples(
+            rollout.flat_observation(),
+            rollout.action.flatten(),
+            rollout.temperature.flatten(),
+            Targets(**named),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +65,23 @@ class Learner:
     """Owns policy, optimiser, reward normaliser and alignment target, and updates them together."""
 
     def __init__(
-        self, policy: MoEPolicy, config: PPOConfig, num_envs: int, generator: torch.Generator
+        self,
+        policy: MoEPolicy,
+        config: PPOConfig,
+        num_envs: int,
+        generator: torch.Generator,
+        threads: int = 1,
     ) -> None:
-        """`generator` (CPU) shuffles minibatches."""
+        """`generator` (CPU) shuffles minibatches; `threads` cores share each of them."""
         self.policy, self.config, self.generator = policy, config, generator
-        self.parameters = [p for p in policy.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, eps=config.adam_eps, fused=True)
+        self.parameters = FlatParameters(p for p in policy.parameters() if p.requires_grad)
+        self.optimizer = torch.optim.Adam([self.parameters.value], lr=0.0, eps=config.adam_eps, fused=True)
         self.normaliser = ReturnNormaliser(num_envs, config.gamma)
+        self.shards = Shards(threads)
         self.alignment: losses.AlignmentTarget | None = None
         if (experts := policy.logic.expert_of_operator) is not None:
-            device = self.parameters[0].device
             num_experts = policy.experts.num_experts
-            self.alignment = losses.AlignmentTarget(experts.cpu(), num_experts).to(device)
+            self.alignment = losses.AlignmentTarget(experts.cpu(), num_experts).to(experts.device)
 
     def state(self) -> dict[str, Any]:
         """Everything an update changes, as it is now (copies)."""
@@ -103,27 +108,22 @@ class Learner:
         sums: dict[str, list[Tensor]] = defaultdict(list)
         probe: PolicyOutput | None = None
         self._prepare(rollout)
+        samples = Samples.of(rollout)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate
         try:
-            for batch in self._minibatches(rollout):
-                acted = self.policy.get_action_and_value(
-                    batch.observation, settings.routing, batch.temperature, batch.action
-                )
+            for index in self._minibatches(rollout):
+                parts = self._evaluate(samples, index, settings)
+                targets = Targets(*(getattr(samples.targets, f.name)[index] for f in fields(Targets)))
                 if probe is None:
-                    probe = acted.output.detach()
+                    probe = PolicyOutput.concatenate([part.output.detach() for part in parts])
                     # The running average must see scores before the first target is made from it.
                     if self.alignment is not None:
                         self.alignment.update(probe.operator_scores)
-                    log_ratio = (acted.log_prob.detach() - batch.log_prob).abs()
-                    sums["train/initial_log_ratio"].append(log_ratio.mean())
-                terms = self._terms(batch, acted, settings)
-                total = weighted_total(terms, settings.weights, self.config.value_coef)
-                self._step(total, terms, sums)
-                for name, value in {**terms, "total": total}.items():
-                    sums[f"loss/{name}"].append(value.detach())
-                self._measure(batch, acted, sums)
-            self._require_finite(torch.stack([p.detach().sum() for p in self.parameters]), "weight")
+                    log_prob = torch.cat([part.log_prob.detach() for part in parts])
+                    sums["train/initial_log_ratio"].append((log_prob - targets.log_prob).abs().mean())
+                self._step(parts, targets, settings, sums)
+            self._require_finite(self.parameters.value.detach().sum().unsqueeze(0), "weight")
             self._observe(rollout, settings)
         except NonFiniteError as fault:
             self.restore(good)
@@ -148,67 +148,75 @@ class Learner:
         )
         rollout.value_target = rollout.advantage + rollout.value
 
-    def _minibatches(self, rollout: Rollout) -> Iterator[Minibatch]:
-        assert rollout.advantage is not None
-        assert rollout.value_target is not None
-        observation = rollout.flat_observation()
-        fields = {
-            name: getattr(rollout, name).flatten(0, 1)
-            for name in Minibatch.__dataclass_fields__
-            if name != "observation"
-        }
+    def _minibatches(self, rollout: Rollout) -> Iterator[Tensor]:
+        """Indices of samples: every epoch a new order, cut into minibatches."""
         for _ in range(self.config.num_epochs):
-            order = torch.randperm(rollout.num_samples, generator=self.generator).to(fields["action"].device)
-            for index in torch.split(order, self.config.minibatch_size):
-                yield Minibatch(observation[index], **{n: v[index] for n, v in fields.items()})
+            order = torch.randperm(rollout.num_samples, generator=self.generator)
+            yield from torch.split(order.to(rollout.action.device), self.config.minibatch_size)
 
-    def _terms(self, batch: Minibatch, acted: ActionAndValue, settings: Settings) -> dict[str, Tensor]:
-        """Every loss of this minibatch by name, unweighted."""
-        output = acted.output
-        advantage = batch.advantage
-        advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-        soft_alpha = output.soft_alpha
-        log_alpha = torch.log_softmax(output.router_logits, dim=-1)
-        terms = {
-            "policy": clipped_policy_loss(acted.log_prob - batch.log_prob, advantage, self.config.clip_range),
-            "value": 0.5 * (acted.output.value - batch.value_target).square().mean(),
-            "entropy": acted.entropy.mean(),
-            "alpha_entropy": losses.alpha_entropy(log_alpha),
-            "load_balance": losses.load_balance(soft_alpha),
-            "diversity": losses.diversity(output.expert_logits),
-            "semantic": losses.semantic_orthogonality(output.expert_logits),
-            "temporal": losses.temporal_consistency(soft_alpha, batch.previous_alpha, batch.continues),
-            "overlap": losses.overlap(soft_alpha, output.expert_logits),
-        }
-        # Off only where there is no hypergraph; a hypergraph without scores is an error inside.
-        if self.alignment is not None:
-            target = self.alignment(output.operator_scores, settings.weights.alignment_temperature)
-            terms["alignment"] = losses.alignment(log_alpha, target)
-        return terms
+    def _evaluate(self, samples: Samples, index: Tensor, settings: Settings) -> list[ActionAndValue]:
+        """The policy of now on a minibatch, in parts."""
 
-    def _step(self, total: Tensor, terms: dict[str, Tensor], sums: dict[str, list[Tensor]]) -> None:
+        def evaluate(rows: Tensor) -> ActionAndValue:
+            return self.policy.get_action_and_value(
+                samples.observation[rows], settings.routing, samples.temperature[rows], samples.action[rows]
+            )
+
+        return self.shards.run(evaluate, [index[rows] for rows in self.shards.split(len(index))])
+
+    def _step(
+        self,
+        parts: list[ActionAndValue],
+        targets: Targets,
+        settings: Settings,
+        sums: dict[str, list[Tensor]],
+    ) -> None:
+        """One optimiser step; losses are functions of the whole minibatch, whatever its parts."""
+        evaluations = [_evaluation(part) for part in parts]
+        now = Evaluation.of_all(evaluations)
+        terms = objective_terms(now, targets, self.config, self._alignment_target(parts, settings))
+        total = weighted_total(terms, settings.weights, self.config.value_coef)
         self._require_finite(torch.stack(list(terms.values())), "loss", list(terms))
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
-        self._require_finite(norm.unsqueeze(0), "gradient")
-        sums["gradient/norm"].append(norm)
-        # Clipping scaled the gradients; undo it, so that the figures are those of the losses.
-        unclipped = (norm / self.config.max_grad_norm).clamp_min(1.0)
-        for name, path in self.policy.fusion.attention_parameters.items():
-            gradient = self.policy.fusion.get_parameter(path).grad
-            assert gradient is not None
-            sums[f"gradient/{name}"].append(gradient.norm() * unclipped)
-        router = torch.nn.utils.get_total_norm([p.grad for p in self.policy.router.parameters()])  # type: ignore[misc]
-        sums["gradient/router"].append(router * unclipped)
+        sizes = [len(part.log_prob) for part in parts]
+        cut = [torch.split(gradient, sizes) for gradient in torch.autograd.grad(total, now.tensors())]
+        self.parameters.set_gradient(
+            self.shards.run(self._backward, list(zip(evaluations, zip(*cut, strict=True), strict=True)))
+        )
+        self._clip_and_measure(sums)
         self.optimizer.step()
-
-    @torch.no_grad()
-    def _measure(self, batch: Minibatch, acted: ActionAndValue, sums: dict[str, list[Tensor]]) -> None:
-        log_ratio = acted.log_prob - batch.log_prob
+        for name, value in {**terms, "total": total}.items():
+            sums[f"loss/{name}"].append(value.detach())
+        log_ratio = now.log_prob.detach() - targets.log_prob
         ratio = log_ratio.exp()
         sums["train/kl"].append((ratio - 1 - log_ratio).mean())
         sums["train/clip_fraction"].append(((ratio - 1).abs() > self.config.clip_range).float().mean())
+
+    def _backward(self, part: tuple[Evaluation, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Gradients of the parameters from those of one part's outputs."""
+        evaluation, gradients = part
+        return torch.autograd.grad(
+            evaluation.tensors(), self.parameters.parts, gradients, allow_unused=True, materialize_grads=True
+        )
+
+    def _alignment_target(self, parts: list[ActionAndValue], settings: Settings) -> Tensor | None:
+        # Off only where there is no hypergraph; a hypergraph without scores is an error inside.
+        if self.alignment is None:
+            return None
+        temperature = settings.weights.alignment_temperature
+        return torch.cat([self.alignment(part.output.operator_scores, temperature) for part in parts])
+
+    def _clip_and_measure(self, sums: dict[str, list[Tensor]]) -> None:
+        """Scale the gradient down to `max_grad_norm`; figures are those before."""
+        norm = self.parameters.gradient.norm()
+        self._require_finite(norm.unsqueeze(0), "gradient")
+        sums["gradient/norm"].append(norm)
+        for name, path in self.policy.fusion.attention_parameters.items():
+            gradient = self.policy.fusion.get_parameter(path).grad
+            assert gradient is not None
+            sums[f"gradient/{name}"].append(gradient.norm())
+        router = [gradient for p in self.policy.router.parameters() if (gradient := p.grad) is not None]
+        sums["gradient/router"].append(torch.nn.utils.get_total_norm(router))
+        self.parameters.gradient.mul_((self.config.max_grad_norm / (norm + 1e-6)).clamp_max(1.0))
 
     @torch.no_grad()
     def _observe(self, rollout: Rollout, settings: Settings) -> None:
@@ -229,22 +237,9 @@ class Learner:
         return self.policy(rollout.observation[0], settings.routing, settings.temperature)
 
 
-def weighted_total(terms: dict[str, Tensor], weights: LossWeights, value_coef: float) -> Tensor:
-    """The scalar that is minimised. Entropies enter with a minus where they are maximised."""
-    total = (
-        terms["policy"]
-        + value_coef * terms["value"]
-        - weights.entropy * terms["entropy"]
-        - weights.alpha_entropy * terms["alpha_entropy"]
-        + weights.load_balance * terms["load_balance"]
-        + weights.diversity * terms["diversity"]
-        + weights.semantic * terms["semantic"]
-        + weights.temporal * terms["temporal"]
-        + weights.overlap * terms["overlap"]
-    )
-    if "alignment" in terms:
-        total = total + weights.alignment * terms["alignment"]
-    return total
+def _evaluation(acted: ActionAndValue) -> Evaluation:
+    output = acted.output
+    return Evaluation(acted.log_prob, acted.entropy, output.value, output.router_logits, output.expert_logits)
 
 
 def explained_variance(value: Tensor, target: Tensor) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tedg.envs.observation import EpisodeEnd, Observation, Step, VectorEnv
 from tedg.learn.stages import Settings
+from tedg.models.logic import remembering
 from tedg.models.policy import ActionAndValue, MoEPolicy
 
 
@@ -75,6 +76,11 @@ class Collector:
     def collect(self, settings: Settings) -> Rollout:
         """Play `num_steps` in every environment under one stage's settings."""
         record = _Record(self._observation, self.num_steps, self.policy, settings)
+        with remembering(self.policy):
+            self._play(record, settings)
+            return self._finish(record, settings)
+
+    def _play(self, record: _Record, settings: Settings) -> None:
         groups = self.env.groups
         for t in range(self.num_steps):
             for group, rows in enumerate(groups):
@@ -85,7 +91,6 @@ class Collector:
                 self._send(group, acted.action)
         for group in range(len(groups)):
             self._receive(record, self.num_steps - 1, group)
-        return self._finish(record, settings)
 
     def _act(self, observation: Observation, temperature: Tensor, settings: Settings) -> ActionAndValue:
         return self.policy.get_action_and_value(

@@ -27,10 +27,13 @@ def make_device(config: RunConfig) -> torch.device:
 
 
 def set_threads(config: RunConfig) -> int:
-    """Let torch use `threads` cores (null: all that this process may use); returns how many."""
-    threads = config.threads or len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
-    return threads
+    """How many cores the learner may use: `threads`, or all that this process may use.
+
+    torch itself gets one: operations are too small to be split, so minibatches are (see `Shards`), and
+    while the policy acts the other cores play the games.
+    """
+    torch.set_num_threads(1)
+    return config.threads or len(os.sched_getaffinity(0))
 
 
 def make_hypergraph(config: RunConfig) -> Hypergraph:

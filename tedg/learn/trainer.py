@@ -70,7 +70,9 @@ class Trainer:
             "sampling": torch.Generator(self.device).manual_seed(config.seed),
             "minibatches": torch.Generator().manual_seed(config.seed),
         }
-        self.learner = Learner(self.policy, config.ppo, num_envs, self.generators["minibatches"])
+        self.learner = Learner(
+            self.policy, config.ppo, num_envs, self.generators["minibatches"], self._learner_threads()
+        )
         if saved is not None:
             resume(saved, self.learner, self.generators)
             console.note(f"resumed after update {self.state.update}, {self.state.env_steps:,} env steps")
@@ -82,6 +84,9 @@ class Trainer:
         )
         self._episodes = [_episode(row) for row in read_episodes(run_dir / "episodes.csv")]
         self._last: tuple[Rollout, Settings] | None = None
+
+    def _learner_threads(self) -> int:
+        return self.threads if self.device.type == "cpu" else 1
 
     def close(self) -> None:
         """Release games, files and the console."""

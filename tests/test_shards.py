@@ -1,0 +1,89 @@
+"""A minibatch in parts gives the gradient of the whole; flat parameters are the module's own."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import pytest
+import torch
+from models_for_tests import SMALL, toy
+
+from tedg.learn.parameters import FlatParameters
+from tedg.learn.ppo import Learner
+from tedg.learn.rollout import Collector
+from tedg.learn.shards import MIN_SHARD, Shards
+from tedg.learn.stages import make_schedule
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "variant", [("fusion=cross_attn",), ("fusion=concat", "vision=state"), ("stage=finetune",)], ids=" ".join
+)
+def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
+    config, env, policy = toy(*SMALL, "ppo.num_steps=32", "ppo.minibatch_size=256", *variant)
+    policy.to(dtype)
+    stages, budget = make_schedule(config)
+    settings = stages[0].settings(budget.total / 2)
+    rollout = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    rollout.log_prob += 0.1 * torch.randn(rollout.log_prob.shape, generator=torch.Generator().manual_seed(1))
+    gradients, losses = [], []
+    for threads in (1, 3):
+        learner = Learner(
+            copy.deepcopy(policy), config.ppo, env.num_envs, torch.Generator().manual_seed(0), threads
+        )
+        # One minibatch, so one step, whose gradient stays as it was after clipping.
+        result = learner.update(rollout, settings)
+        losses.append(result.metrics["loss/total"])
+        gradients.append(learner.parameters.gradient.clone())
+    difference = float((gradients[0] - gradients[1]).norm() / gradients[0].norm())
+    assert 0 < difference < (1e-5 if dtype == torch.float32 else 1e-13)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_minibatches_are_cut_into_parts_worth_a_thread():
+    assert Shards(4).split(256) == (slice(0, 64), slice(64, 128), slice(128, 192), slice(192, 256))
+    assert Shards(16).split(2 * MIN_SHARD + 1) == (slice(0, 64), slice(64, 129))
+    assert Shards(4).split(5) == (slice(0, 5),)
+
+
+def test_items_run_side_by_side_and_come_back_in_order():
+    meeting = threading.Barrier(3, timeout=30)  # passes only if all three wait in it at once
+
+    def work(item):
+        meeting.wait()
+        return -item
+
+    assert Shards(3).run(work, [1, 2, 3]) == [-1, -2, -3]
+
+
+def test_an_error_in_any_part_is_raised():
+    def work(item):
+        if item == 2:
+            raise ValueError("two")
+
+    with pytest.raises(ValueError, match="two"):
+        Shards(3).run(work, [1, 2, 3])
+
+
+def test_flat_parameters_are_the_modules_parameters():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    before = copy.deepcopy(module.state_dict())
+    flat = FlatParameters(module.parameters())
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert flat.value.shape == (13,)
+    with torch.no_grad():
+        flat.value.fill_(2.0)
+    assert all((p == 2.0).all() for p in module.parameters())
+    module.load_state_dict(before)
+    assert torch.equal(flat.value[:6].view(3, 2), before["0.weight"])
+    flat.set_gradient([[torch.full_like(p, i) for p in module.parameters()] for i in (1.0, 4.0)])
+    assert all((p.grad == 5.0).all() for p in module.parameters())
+
+
+def test_flat_parameters_need_something_to_train():
+    with pytest.raises(ValueError, match="trainable parameters"):
+        FlatParameters([])
