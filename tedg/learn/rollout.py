@@ -80,6 +80,7 @@ class Collector:
             self._play(record, settings)
             return self._finish(record, settings)
 
+    @torch.inference_mode()
     def _play(self, record: _Record, settings: Settings) -> None:
         groups = self.env.groups
         for t in range(self.num_steps):

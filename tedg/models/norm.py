@@ -41,7 +41,7 @@ class RunningNorm(nn.Module):
         if self.observing:
             self._observe(x)
         # A feature that never varied stays near zero instead of being blown up by a tiny spread.
-        return ((x - self.mean) * (self.variance + 1e-4).rsqrt()).clamp(-LIMIT, LIMIT)
+        return nn.functional.batch_norm(x, self.mean, self.variance, eps=1e-4).clamp(-LIMIT, LIMIT)
 
     @torch.no_grad()
     def _observe(self, x: Tensor) -> None:

@@ -114,7 +114,7 @@ class MoEPolicy(nn.Module):
         alpha = routing(router_logits, 1.0)
         expert_logits = self.experts(context if self.expert_input == "context" else h_vis)
         return PolicyOutput(
-            policy_logits=torch.einsum("bk,bka->ba", alpha, expert_logits),
+            policy_logits=(alpha.unsqueeze(2) * expert_logits).sum(dim=1),
             value=self.critic(context).squeeze(1),
             alpha=alpha,
             router_logits=router_logits,

@@ -49,12 +49,14 @@ class _StateInput(nn.Module):
 
     def __init__(self, spec: EnvSpec, hide_symbols: bool) -> None:
         super().__init__()
-        keep = ~spec.symbolic_state if hide_symbols else np.ones(spec.state_dim, bool)
-        self.register_buffer("keep", torch.as_tensor(keep, dtype=torch.get_default_dtype()), persistent=False)
+        self.hide_symbols = hide_symbols
+        keep = torch.as_tensor(~spec.symbolic_state, dtype=torch.get_default_dtype())
+        self.register_buffer("keep", keep, persistent=False)
         self.norm = RunningNorm(spec.state_dim)
 
     def forward(self, state: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
-        return self.norm(state.to(self.keep.dtype)) * self.keep
+        features: Tensor = self.norm(state.to(self.keep.dtype))
+        return features * self.keep if self.hide_symbols else features
 
 
 class GlyphEncoder(VisualEncoder):
