@@ -38,17 +38,17 @@ MUTANTS = (
     Mutant(
         "01 atoms of the last step for all",
         "tedg/learn/ppo.py",
-        "        named = {name",
+        "        inputs = Inputs(",
         "        last = rollout.observation.atoms[-1].clone()\n"
         "        rollout.observation.atoms[:] = last\n"
-        "        named = {name",
+        "        inputs = Inputs(",
         "test_01_the_update_sees_the_atoms_that_were_acted_on",
     ),
     Mutant(
         "01 no atoms in the update",
         "tedg/learn/ppo.py",
-        "        named = {name",
-        "        rollout.observation.atoms.zero_()\n        named = {name",
+        "        inputs = Inputs(",
+        "        rollout.observation.atoms.zero_()\n        inputs = Inputs(",
         "test_01_the_update_sees_the_atoms_that_were_acted_on",
     ),
     Mutant(
@@ -91,7 +91,7 @@ MUTANTS = (
         "04 alignment skipped silently",
         "tedg/learn/ppo.py",
         "                if probe is None:\n",
-        "                if parts[0].output.operator_scores is None:\n"
+        "                if scores is None:\n"
         "                    self.alignment = None\n"
         "                if probe is None:\n",
         "test_04_missing_atoms_are_an_error",

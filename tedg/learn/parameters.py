@@ -22,8 +22,17 @@ class FlatParameters:
             raise ValueError("a policy needs trainable parameters, all of one dtype on one device")
         self.value = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parts]))
         self.value.grad = torch.zeros_like(self.value)
+        self._bind()
+
+    def move(self, memory: Tensor) -> None:
+        """From now on keep the values in `memory`, a tensor of their number."""
+        memory.copy_(self.value.detach())
+        self.value.data = memory
+        self._bind()
+
+    def _bind(self) -> None:
         sizes = [p.numel() for p in self.parts]
-        values, gradients = (torch.split(x, sizes) for x in (self.value.detach(), self.value.grad))
+        values, gradients = (torch.split(x, sizes) for x in (self.value.detach(), self.gradient))
         for part, value, gradient in zip(self.parts, values, gradients, strict=True):
             part.data = value.view_as(part)
             part.grad = gradient.view_as(part)
@@ -34,9 +43,8 @@ class FlatParameters:
         assert self.value.grad is not None
         return self.value.grad
 
-    def set_gradient(self, summands: Sequence[Sequence[Tensor]]) -> None:
-        """Make the gradient the sum of several, each one tensor per parameter, added in their order."""
-        flat = [torch.cat([part.flatten() for part in summand]) for summand in summands]
-        self.gradient.copy_(flat[0])
-        for other in flat[1:]:
+    def set_gradient(self, summands: Sequence[Tensor]) -> None:
+        """Make the gradient the sum of several flat ones, added in their order."""
+        self.gradient.copy_(summands[0])
+        for other in summands[1:]:
             self.gradient.add_(other)

@@ -13,39 +13,17 @@ import torch
 from torch import Tensor
 
 from tedg.config import PPOConfig
-from tedg.envs.observation import Observation
 from tedg.learn import losses
 from tedg.learn.normalise import ReturnNormaliser
 from tedg.learn.objective import Evaluation, Targets, objective_terms, weighted_total
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.rollout import Rollout, advantages
-from tedg.learn.shards import Shards
+from tedg.learn.shards import Inputs, Shards
 from tedg.learn.stages import Settings
 from tedg.models.norm import observing
-from tedg.models.policy import ActionAndValue, MoEPolicy, PolicyOutput
+from tedg.models.policy import MoEPolicy, PolicyOutput
 
 OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Some of a rollout's samples, or all of them: what the policy reads and what it is held to."""
-
-    observation: Observation
-    action: Tensor
-    temperature: Tensor
-    targets: Targets
-
-    @staticmethod
-    def of(rollout: Rollout) -> Samples:
-        """All samples of a rollout whose advantages are known, [T * N]."""
-        named = {name: getattr(rollout, name).flatten(0, 1) for name in Targets.__dataclass_fields__}
-        return Samples(
-            rollout.flat_observation(),
-            rollout.action.flatten(),
-            rollout.temperature.flatten(),
-            Targets(**named),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +50,20 @@ class Learner:
         generator: torch.Generator,
         threads: int = 1,
     ) -> None:
-        """`generator` (CPU) shuffles minibatches; `threads` cores share each of them."""
+        """`generator` (CPU) shuffles minibatches; `threads` processes share each of them."""
         self.policy, self.config, self.generator = policy, config, generator
         self.parameters = FlatParameters(p for p in policy.parameters() if p.requires_grad)
         self.optimizer = torch.optim.Adam([self.parameters.value], lr=0.0, eps=config.adam_eps, fused=True)
         self.normaliser = ReturnNormaliser(num_envs, config.gamma)
-        self.shards = Shards(threads)
+        self.shards = Shards(policy, self.parameters, config.minibatch_size, threads)
         self.alignment: losses.AlignmentTarget | None = None
         if (experts := policy.logic.expert_of_operator) is not None:
             num_experts = policy.experts.num_experts
             self.alignment = losses.AlignmentTarget(experts.cpu(), num_experts).to(experts.device)
+
+    def close(self) -> None:
+        """End the processes that share the work, if there are any. May be called again."""
+        self.shards.close()
 
     def state(self) -> dict[str, Any]:
         """Everything an update changes, as it is now (copies)."""
@@ -108,26 +90,29 @@ class Learner:
         sums: dict[str, list[Tensor]] = defaultdict(list)
         probe: PolicyOutput | None = None
         self._prepare(rollout)
-        samples = Samples.of(rollout)
+        targets = Targets(*(getattr(rollout, f.name).flatten(0, 1) for f in fields(Targets)))
+        inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
+        self.shards.begin(inputs, settings.routing)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate
         try:
             for index in self._minibatches(rollout):
-                parts = self._evaluate(samples, index, settings)
-                targets = Targets(*(getattr(samples.targets, f.name)[index] for f in fields(Targets)))
+                now, scores = self.shards.evaluate(index)
+                held = Targets(*(getattr(targets, f.name)[index] for f in fields(Targets)))
                 if probe is None:
-                    probe = PolicyOutput.concatenate([part.output.detach() for part in parts])
+                    probe = self._probe(inputs, index, settings)
                     # The running average must see scores before the first target is made from it.
                     if self.alignment is not None:
-                        self.alignment.update(probe.operator_scores)
-                    log_prob = torch.cat([part.log_prob.detach() for part in parts])
-                    sums["train/initial_log_ratio"].append((log_prob - targets.log_prob).abs().mean())
-                self._step(parts, targets, settings, sums)
+                        self.alignment.update(scores)
+                    log_ratio = now.log_prob.detach() - held.log_prob
+                    sums["train/initial_log_ratio"].append(log_ratio.abs().mean())
+                self._step(now, scores, held, settings, sums)
             self._require_finite(self.parameters.value.detach().sum().unsqueeze(0), "weight")
             self._observe(rollout, settings)
         except NonFiniteError as fault:
             self.restore(good)
-            return UpdateResult({}, probe or self._probe(rollout, settings), str(fault))
+            first = torch.arange(self.config.minibatch_size, device=inputs.action.device)
+            return UpdateResult({}, probe or self._probe(inputs, first, settings), str(fault))
         metrics = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
         assert probe is not None  # a rollout holds at least one minibatch, by validation
         return UpdateResult(metrics, probe, None)
@@ -154,34 +139,23 @@ class Learner:
             order = torch.randperm(rollout.num_samples, generator=self.generator)
             yield from torch.split(order.to(rollout.action.device), self.config.minibatch_size)
 
-    def _evaluate(self, samples: Samples, index: Tensor, settings: Settings) -> list[ActionAndValue]:
-        """The policy of now on a minibatch, in parts."""
-
-        def evaluate(rows: Tensor) -> ActionAndValue:
-            return self.policy.get_action_and_value(
-                samples.observation[rows], settings.routing, samples.temperature[rows], samples.action[rows]
-            )
-
-        return self.shards.run(evaluate, [index[rows] for rows in self.shards.split(len(index))])
-
     def _step(
         self,
-        parts: list[ActionAndValue],
+        now: Evaluation,
+        scores: Tensor | None,
         targets: Targets,
         settings: Settings,
         sums: dict[str, list[Tensor]],
     ) -> None:
-        """One optimiser step; losses are functions of the whole minibatch, whatever its parts."""
-        evaluations = [_evaluation(part) for part in parts]
-        now = Evaluation.of_all(evaluations)
-        terms = objective_terms(now, targets, self.config, self._alignment_target(parts, settings))
+        """One optimiser step; losses are functions of the whole minibatch, however it is shared."""
+        # Off only where there is no hypergraph; a hypergraph without scores is an error inside.
+        temperature = settings.weights.alignment_temperature
+        aligned = None if self.alignment is None else self.alignment(scores, temperature)
+        terms = objective_terms(now, targets, self.config, aligned)
         total = weighted_total(terms, settings.weights, self.config.value_coef)
         self._require_finite(torch.stack(list(terms.values())), "loss", list(terms))
-        sizes = [len(part.log_prob) for part in parts]
-        cut = [torch.split(gradient, sizes) for gradient in torch.autograd.grad(total, now.tensors())]
-        self.parameters.set_gradient(
-            self.shards.run(self._backward, list(zip(evaluations, zip(*cut, strict=True), strict=True)))
-        )
+        gradients = torch.autograd.grad(total, now.tensors())
+        self.parameters.set_gradient(self.shards.backward(list(gradients)))
         self._clip_and_measure(sums)
         self.optimizer.step()
         for name, value in {**terms, "total": total}.items():
@@ -190,20 +164,6 @@ class Learner:
         ratio = log_ratio.exp()
         sums["train/kl"].append((ratio - 1 - log_ratio).mean())
         sums["train/clip_fraction"].append(((ratio - 1).abs() > self.config.clip_range).float().mean())
-
-    def _backward(self, part: tuple[Evaluation, tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Gradients of the parameters from those of one part's outputs."""
-        evaluation, gradients = part
-        return torch.autograd.grad(
-            evaluation.tensors(), self.parameters.parts, gradients, allow_unused=True, materialize_grads=True
-        )
-
-    def _alignment_target(self, parts: list[ActionAndValue], settings: Settings) -> Tensor | None:
-        # Off only where there is no hypergraph; a hypergraph without scores is an error inside.
-        if self.alignment is None:
-            return None
-        temperature = settings.weights.alignment_temperature
-        return torch.cat([self.alignment(part.output.operator_scores, temperature) for part in parts])
 
     def _clip_and_measure(self, sums: dict[str, list[Tensor]]) -> None:
         """Scale the gradient down to `max_grad_norm`; figures are those before."""
@@ -233,13 +193,8 @@ class Learner:
             raise NonFiniteError(f"{what}{' ' + ', '.join(bad) if bad else ''} is not finite")
 
     @torch.no_grad()
-    def _probe(self, rollout: Rollout, settings: Settings) -> PolicyOutput:
-        return self.policy(rollout.observation[0], settings.routing, settings.temperature)
-
-
-def _evaluation(acted: ActionAndValue) -> Evaluation:
-    output = acted.output
-    return Evaluation(acted.log_prob, acted.entropy, output.value, output.router_logits, output.expert_logits)
+    def _probe(self, inputs: Inputs, index: Tensor, settings: Settings) -> PolicyOutput:
+        return self.policy(inputs.observation[index], settings.routing, inputs.temperature[index])
 
 
 def explained_variance(value: Tensor, target: Tensor) -> float:

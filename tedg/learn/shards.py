@@ -1,39 +1,247 @@
-"""Forward and backward passes of one minibatch on several cores."""
+"""Forward and backward passes of minibatches, shared among processes: one core each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import io
+import mmap
+import os
+import pickle
+import weakref
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
 
 from tedg.envs.groups import split
+from tedg.envs.observation import Observation
+from tedg.learn.exchange import Layout, part
+from tedg.learn.objective import Evaluation
+from tedg.learn.parameters import FlatParameters
+from tedg.models.policy import MoEPolicy
+from tedg.models.routing import Routing
+from tedg.processes import Child, ChildFailure, WorkerError, attach, end, launch, serving
 
 MIN_SHARD = 64  # samples; smaller parts cost more in calls than a further core brings
+ANSWER_SECONDS = 600
+BEGIN, EVALUATE, BACKWARD = range(3)
+_DOING = ("getting ready for", "evaluating", "differentiating")
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the policy reads to evaluate samples, [N, ...] each."""
+
+    observation: Observation
+    action: Tensor
+    temperature: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them by name."""
+        observation = {f"observation.{name}": value for name, value in self.observation.items()}
+        return {**observation, "action": self.action, "temperature": self.temperature}
+
+    @staticmethod
+    def of(tensors: dict[str, Tensor]) -> Inputs:
+        """What `tensors` gave."""
+        observation = Observation(**part(tensors, "observation"))
+        return Inputs(observation, tensors["action"], tensors["temperature"])
+
+
+class Shard:
+    """One part of each minibatch: its forward pass, and later its backward pass."""
+
+    def __init__(self, policy: MoEPolicy) -> None:
+        self._policy = policy
+        self._parameters = [p for p in policy.parameters() if p.requires_grad]
+        self._evaluation: Evaluation | None = None
+
+    def evaluate(self, inputs: Inputs, index: Tensor, routing: Routing) -> tuple[Evaluation, Tensor | None]:
+        """The policy on some samples, and the operators' scores, detached."""
+        acted = self._policy.get_action_and_value(
+            inputs.observation[index], routing, inputs.temperature[index], inputs.action[index]
+        )
+        output = acted.output
+        self._evaluation = Evaluation(
+            acted.log_prob, acted.entropy, output.value, output.router_logits, output.expert_logits
+        )
+        scores = output.operator_scores
+        return self._evaluation, None if scores is None else scores.detach()
+
+    def backward(self, gradients: list[Tensor]) -> Tensor:
+        """Gradient of all parameters, flat, from those of the last evaluation's tensors."""
+        assert self._evaluation is not None
+        outputs, self._evaluation = self._evaluation.tensors(), None
+        parts = torch.autograd.grad(
+            outputs, self._parameters, gradients, allow_unused=True, materialize_grads=True
+        )
+        return torch.cat([gradient.flatten() for gradient in parts])
 
 
 class Shards:
-    """Threads that each compute a contiguous part of a minibatch, with one core per operation.
+    """Cuts minibatches into parts and has further processes compute all but the first.
 
     torch's own way to use several cores splits every single operation, and most operations of a
-    minibatch are too small for that. Parts of a minibatch go through the network independently;
-    what needs all of it, the losses, is computed in between.
+    minibatch are too small for that; threads would wait for each other's Python. Samples go through
+    the network independently, so parts need nothing of each other: what needs all of a minibatch, the
+    losses, is computed in between, here. Weights lie in memory that all processes map.
+
+    How a minibatch is cut changes the order in which equal sums are rounded, and nothing else.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "shard") if threads > 1 else None
+    def __init__(
+        self, policy: MoEPolicy, parameters: FlatParameters, minibatch_size: int, num_processes: int
+    ) -> None:
+        """Use up to `num_processes` processes, this one included, each with at least MIN_SHARD samples."""
+        self._policy, self._parameters = policy, parameters
+        self._minibatch_size = minibatch_size
+        possible = num_processes if hasattr(os, "memfd_create") else 1
+        self._num_parts = max(1, min(possible, minibatch_size // MIN_SHARD))
+        self._own = Shard(policy)
+        self._children: list[Child] = []
+        self._shared: dict[str, Tensor] = {}
+        self._inputs: Inputs | None = None
+        self._routing: Routing | None = None
+        self._cut: tuple[slice, ...] = ()
+        # Runs at the latest when the interpreter ends, so that no process is left waiting.
+        self.close = weakref.finalize(self, end, self._children)
 
-    def split(self, samples: int) -> tuple[slice, ...]:
-        """How a minibatch is cut: into at most `threads` parts of at least MIN_SHARD samples."""
-        return split(slice(0, samples), max(1, min(self._threads, samples // MIN_SHARD)))
+    def begin(self, inputs: Inputs, routing: Routing) -> None:
+        """Take the samples of one update. Raises WorkerError, as all other methods do."""
+        self._inputs, self._routing = inputs, routing
+        if self._num_parts == 1:
+            return
+        if not self._shared:
+            self._start()
+        for name, value in {**inputs.tensors(), **_statistics(self._policy)}.items():
+            self._shared[name].copy_(value)
+        self._tell(range(len(self._children)), BEGIN, routing)
 
-    def run(self, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-        """`work` of every item, in their order; the first one's runs in the calling thread."""
-        if self._pool is None or len(items) == 1:
-            return [work(item) for item in items]
-        others = [self._pool.submit(work, item) for item in items[1:]]
-        first = work(items[0])
-        return [first, *(other.result() for other in others)]
+    def evaluate(self, index: Tensor) -> tuple[Evaluation, Tensor | None]:
+        """The policy on the minibatch, cut off from the network, and the operators' scores."""
+        assert self._inputs is not None
+        assert self._routing is not None
+        parts = max(1, min(self._num_parts, len(index) // MIN_SHARD))
+        self._cut = split(slice(0, len(index)), parts)
+        if parts > 1:
+            self._shared["index"][: len(index)] = index
+        for child, rows in enumerate(self._cut[1:]):
+            self._tell([child], EVALUATE, (rows.start, rows.stop))
+        own, scores = self._own.evaluate(self._inputs, index[self._cut[0]], self._routing)
+        self._wait(EVALUATE)
+        rest = slice(self._cut[0].stop, len(index))
+        others = [x[rest] for x in part(self._shared, "output").values()] if parts > 1 else None
+        whole = own.tensors() if others is None else map(torch.cat, zip(own.tensors(), others, strict=True))
+        if scores is not None and parts > 1:
+            scores = torch.cat([scores, self._shared["scores"][rest]])
+        return Evaluation(*(x.detach().requires_grad_() for x in whole)), scores
+
+    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Flat gradients of the parameters, one per part, from those of the evaluation's tensors."""
+        if len(self._cut) > 1:
+            rest = slice(self._cut[0].stop, None)
+            for shared, gradient in zip(part(self._shared, "gradient").values(), gradients, strict=True):
+                shared[self._cut[0].stop : len(gradient)] = gradient[rest]
+            self._tell(range(len(self._cut) - 1), BACKWARD, None)
+        own = self._own.backward([gradient[self._cut[0]] for gradient in gradients])
+        self._wait(BACKWARD)
+        return [own, *(self._shared["summands"][child] for child in range(len(self._cut) - 1))]
+
+    def _tell(self, children: range | list[int], kind: int, content: object) -> None:
+        for number in children:
+            try:
+                self._children[number].send(pickle.dumps((kind, content)))
+            except OSError:
+                self._receive(number, kind)  # tells what became of it
+            if kind == BEGIN:
+                self._receive(number, kind)
+
+    def _wait(self, kind: int) -> None:
+        for number in range(len(self._cut) - 1):
+            self._receive(number, kind)
+
+    def _receive(self, number: int, kind: int) -> None:
+        child = self._children[number]
+        try:
+            child.receive(ANSWER_SECONDS)
+        except ChildFailure as failure:
+            for other in self._children:
+                other.process.kill()
+            self.close()
+            name = f"learner process {number + 1} (process {child.process.pid})"
+            details = f"\n\n{failure.details}" if failure.details else ""
+            raise WorkerError(f"{name} {failure.manner} while {_DOING[kind]} samples{details}") from None
+
+    def _start(self) -> None:
+        assert self._inputs is not None
+        tensors = {**self._inputs.tensors(), **_statistics(self._policy)}
+        value = self._parameters.value.detach()
+        experts, actions = self._policy.experts.num_experts, self._policy.experts.num_actions
+        rows = self._minibatch_size
+        shapes = ((rows,), (rows,), (rows,), (rows, experts), (rows, experts, actions))
+        for number, shape in enumerate(shapes):
+            tensors[f"output.{number}"] = tensors[f"gradient.{number}"] = value.new_empty(shape)
+        if (operators := self._policy.logic.expert_of_operator) is not None:
+            tensors["scores"] = value.new_empty(rows, len(operators))
+        tensors["index"] = torch.empty(rows, dtype=torch.int64)
+        tensors["parameters"] = value
+        tensors["summands"] = value.new_empty(self._num_parts - 1, len(value))
+        layout = Layout.of(tensors)
+        memory = os.memfd_create("tedg-learner")
+        os.ftruncate(memory, layout.size)
+        self._shared = layout.over(mmap.mmap(memory, layout.size))
+        weights = io.BytesIO()
+        torch.save(self._policy, weights)
+        self._parameters.move(self._shared["parameters"])
+        for number in range(self._num_parts - 1):
+            setup = partial(_Setup, weights.getvalue(), layout, memory, number)
+            self._children.append(launch(serve, setup, [memory]))
+        os.close(memory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a child reads first."""
+
+    policy: bytes
+    layout: Layout
+    memory: int  # file
+    number: int  # of the child
+    channel: int  # socket
+
+
+def serve() -> None:
+    """In a child: evaluate and differentiate parts of minibatches until the parent is gone."""
+    setup: _Setup = attach()
+    torch.set_num_threads(1)
+    with serving(setup.channel) as channel:
+        shared = setup.layout.over(mmap.mmap(setup.memory, setup.layout.size))
+        os.close(setup.memory)
+        # From the parent's pipe, not from a file: nobody else can have written it.
+        policy = torch.load(io.BytesIO(setup.policy), weights_only=False)
+        FlatParameters(p for p in policy.parameters() if p.requires_grad).move(shared["parameters"])
+        shard, inputs, routing, rows = Shard(policy), Inputs.of(shared), None, slice(0)
+        while message := channel.recv(1 << 16):
+            kind, content = pickle.loads(message)
+            if kind == BEGIN:
+                routing = content
+                for name, value in _statistics(policy).items():
+                    value.copy_(shared[name])
+            elif kind == EVALUATE:
+                rows = slice(*content)
+                assert routing is not None
+                evaluation, scores = shard.evaluate(inputs, shared["index"][rows], routing)
+                for memory, value in zip(part(shared, "output").values(), evaluation.tensors(), strict=True):
+                    memory[rows] = value.detach()
+                if scores is not None:
+                    shared["scores"][rows] = scores
+            else:
+                gradients = [memory[rows] for memory in part(shared, "gradient").values()]
+                shared["summands"][setup.number] = shard.backward(gradients)
+            channel.send(bytes([kind]))
+
+
+def _statistics(policy: nn.Module) -> dict[str, Tensor]:
+    """Running statistics and the like: what an update changes besides parameters."""
+    persistent = policy.state_dict()
+    return {f"buffer.{name}": buffer for name, buffer in policy.named_buffers() if name in persistent}

@@ -92,6 +92,7 @@ class Trainer:
         """Release games, files and the console."""
         self.console.close()
         self.log.close()
+        self.learner.close()
         self.env.close()
 
     @property

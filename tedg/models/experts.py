@@ -35,7 +35,7 @@ class Experts(nn.Module):
 
     def __init__(self, num_experts: int, input_dim: int, hidden: Sequence[int], num_actions: int) -> None:
         super().__init__()
-        self.num_experts = num_experts
+        self.num_experts, self.num_actions = num_experts, num_actions
         sizes = [input_dim, *hidden, num_actions]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()

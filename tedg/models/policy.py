@@ -50,13 +50,6 @@ class PolicyOutput:
         detached: dict[str, Any] = {k: v if v is None else v.detach() for k, v in values.items()}
         return PolicyOutput(**detached)
 
-    @staticmethod
-    def concatenate(parts: Sequence[PolicyOutput]) -> PolicyOutput:
-        """One output out of those of several batches of one policy."""
-        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(PolicyOutput)}
-        joined: dict[str, Any] = {k: None if v[0] is None else torch.cat(v) for k, v in columns.items()}
-        return PolicyOutput(**joined)
-
 
 @dataclass(frozen=True, slots=True)
 class ActionAndValue:

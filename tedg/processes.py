@@ -1,0 +1,141 @@
+"""Child processes: new interpreters that share a file with this one and obey it over a socket.
+
+A new interpreter holds none of this process's locks or threads. It does not hear SIGINT and SIGTERM, which
+are for this process to handle, and ends when this process does: it sees its socket closed, whatever this
+process died of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CLOSE_SECONDS = 10
+MESSAGE_BYTES = 1 << 16
+FAILED = 255  # first byte of an answer: the child could not go on, and says why
+
+
+class WorkerError(RuntimeError):
+    """A child process died, hung or failed; the message says which, how, and what it was doing."""
+
+
+class ChildFailure(Exception):
+    """What became of a child, for its parent to tell: `manner` fits after the child's name."""
+
+    def __init__(self, manner: str, details: str = "") -> None:
+        super().__init__(manner, details)
+        self.manner, self.details = manner, details
+
+
+@dataclass(slots=True)
+class Child:
+    """A child process and the socket to it."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+
+    def send(self, message: bytes) -> None:
+        """Raises OSError when the child is gone; `receive` then tells what became of it."""
+        self.channel.send(message)
+
+    def receive(self, seconds: int) -> bytes:
+        """The child's next answer. Raises ChildFailure if there is none within `seconds`."""
+        # Counted in short waits: a process that was stopped by Ctrl-Z must not take its own sleep for theirs.
+        for _ in range(seconds):
+            try:
+                message = self.channel.recv(MESSAGE_BYTES)
+            except TimeoutError:
+                continue
+            except ConnectionResetError:
+                # Told ahead of the last answer if commands were left unread; the answer can still be read.
+                continue
+            if not message:
+                raise ChildFailure(_manner_of_death(self.process))
+            if message[0] == FAILED:
+                raise ChildFailure("failed", message[1:].decode(errors="replace"))
+            return message
+        raise ChildFailure(f"gave no answer for {seconds} s")
+
+
+def launch(serve: Callable[[], None], make_setup: Callable[[int], Any], files: Sequence[int]) -> Child:
+    """Start an interpreter that calls `serve`, a module's function, which begins with `attach`.
+
+    `make_setup` makes what the child reads first, given the number of its socket; `files` stay open in it.
+    """
+    # A sequence of packets: a message arrives whole or not at all.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    blocked = {signal.SIGINT, signal.SIGTERM}
+    with theirs:
+        content = pickle.dumps(make_setup(theirs.fileno()))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # children inherit the mask
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", f"from {serve.__module__} import {serve.__name__} as s; s()"],
+                stdin=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), *files),
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    ours.settimeout(1.0)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # the first answer will tell
+        process.stdin.write(content)
+    return Child(process, ours)
+
+
+def end(children: Sequence[Child]) -> None:
+    """Close the sockets and wait for the processes; those that do not end by themselves are killed."""
+    for child in children:
+        child.channel.close()
+    for child in children:
+        try:
+            child.process.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+
+
+def attach() -> Any:
+    """In a child: what `make_setup` made."""
+    return pickle.load(sys.stdin.buffer)
+
+
+@contextlib.contextmanager
+def serving(number: int) -> Iterator[socket.socket]:
+    """In a child: the socket; an error inside is told to the parent, and the child ends with code 1."""
+    with socket.socket(fileno=number) as channel:
+        try:
+            yield channel
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the parent died meanwhile
+        except Exception:
+            text = traceback.format_exc().encode()
+            with contextlib.suppress(OSError):
+                channel.send(bytes([FAILED]) + text[-MESSAGE_BYTES + 1 :])
+            sys.exit(1)
+
+
+def _manner_of_death(process: subprocess.Popen[bytes]) -> str:
+    try:
+        code = process.wait(CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "closed its socket"
+    if code >= 0:
+        return f"exited with code {code}"
+    name = signal.Signals(-code).name
+    reasons = {"SIGPROF": " (it used up the CPU time that it had)", "SIGKILL": " (was memory short?)"}
+    return f"was killed by {name}{reasons.get(name, '')}"
