@@ -7,14 +7,14 @@ from numba import config
 from tedg.envs import compiled
 
 
-def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path):
     (tmp_path / "kernel.py").write_text("import layout")
     (tmp_path / "layout.py").write_text("FIRST, SECOND = 0, 1")
-    before = compiled._cache_directory()
-    assert compiled._cache_directory() == before
+    directory = compiled._cache_directory.__wrapped__  # without its memory
+    before = directory(tmp_path)
+    assert directory(tmp_path) == before
     (tmp_path / "layout.py").write_text("FIRST, SECOND = 1, 0")
-    assert compiled._cache_directory() != before
+    assert directory(tmp_path) != before
 
 
 def test_other_users_of_numba_keep_their_cache():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,21 +14,18 @@ from numba import config, njit
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _cache_directory() -> Path:
-    """A folder of its own for every version of the package's sources.
+@cache
+def _cache_directory(folder: Path) -> Path:
+    """A folder of its own for every version of the sources in `folder`.
 
     Numba recompiles a function when its own file changes, but not when a constant or the order of a named
     tuple's fields changes in another file. That would make kernels write to the wrong columns, silently.
     """
-    folder = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted(folder.glob("*.py")):
         digest.update(source.read_bytes())
     base = Path(config.CACHE_DIR) if config.CACHE_DIR else folder / "__pycache__"
     return base / f"kernels-{digest.hexdigest()[:16]}"
-
-
-_DIRECTORY = _cache_directory()
 
 
 def kernel(function: F) -> F:
@@ -37,16 +36,23 @@ def kernel(function: F) -> F:
     return _compiled(function, no_cfunc_wrapper=True)
 
 
+def vector_kernel(function: F) -> F:
+    """The same, for loops over real numbers: sums may be added up in another order, several at a time."""
+    return _compiled(function, no_cfunc_wrapper=True, fastmath={"reassoc", "contract"})
+
+
 def kernel_part(function: F) -> F:
-    """The same for functions that only kernels call; without Python wrappers they compile faster."""
+    """The same as `kernel` for functions that only kernels call; they compile faster."""
     return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
 
 
-def _compiled(function: F, **options: bool) -> F:
+def _compiled(function: F, **options: Any) -> F:
+    plain: Any = inspect.unwrap(function)  # tests wrap the functions of modules whose types they check
+    directory = _cache_directory(Path(plain.__code__.co_filename).parent)
     usual = config.CACHE_DIR
-    config.CACHE_DIR = str(_DIRECTORY)
+    config.CACHE_DIR = str(directory)
     try:
-        compiled: F = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        compiled: F = njit(cache=True, nogil=True, error_model="numpy", **options)(plain)
     finally:
         config.CACHE_DIR = usual
     return compiled

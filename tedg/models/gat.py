@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.nn import GATConv
 
+from tedg.models.rows import pooled_rows
+
 NUM_EDGE_TYPES = 3
 SATISFIES, CONTEXT_OF, SELF_LOOP = range(NUM_EDGE_TYPES)  # precondition, scene, a node to itself
 
@@ -43,20 +45,14 @@ def layered_gat(
     own_value, own_score, listens = torch.split(target, [width, heads, heads], dim=1)
     by_type = (conv.lin_edge.weight.t().reshape(-1, heads, channels) * conv.att_edge).sum(-1)
 
-    none = torch.cat([value.new_zeros(width), value.new_full((heads,), -torch.inf)]).unsqueeze(0)
-    table = torch.cat(
-        [
-            torch.cat([value, score + by_type[SATISFIES]], dim=1),
-            torch.cat([value, score + by_type[CONTEXT_OF]], dim=1),
-            none,
-            torch.cat([own_value, own_score + by_type[SELF_LOOP]], dim=1),
-        ]
+    none = score.new_full((1, heads), -torch.inf)
+    scores = torch.cat(
+        [score + by_type[SATISFIES], score + by_type[CONTEXT_OF], none, own_score + by_type[SELF_LOOP]]
     )
-    itself = torch.arange(2 * num_sources + 1, len(table), device=neighbours.device).unsqueeze(1)
+    itself = torch.arange(2 * num_sources + 1, len(scores), device=neighbours.device).unsqueeze(1)
     rows = torch.cat([neighbours, itself], dim=1)
     # The gradient of index_select is several times faster than that of an embedding.
-    heard = table.index_select(0, rows.flatten()).view(*rows.shape, -1)
-    values, scores = torch.split(heard, [width, heads], dim=2)
-    attention = F.leaky_relu(scores + listens.unsqueeze(1), conv.negative_slope).softmax(dim=1)
-    mixed = (values.view(*values.shape[:2], heads, channels) * attention.unsqueeze(3)).sum(1)
-    return value + conv.bias, mixed.flatten(1) + conv.bias
+    heard = scores.index_select(0, rows.flatten()).view(*rows.shape, heads) + listens.unsqueeze(1)
+    attention = F.leaky_relu(heard, conv.negative_slope).softmax(dim=1)
+    values = torch.cat([value, value, value.new_zeros(1, width), own_value])
+    return value + conv.bias, pooled_rows(values, rows, attention) + conv.bias

@@ -19,6 +19,7 @@ from tedg.hypergraph.schema import Hypergraph
 from tedg.models.distinct import distinct
 from tedg.models.gat import CONTEXT_OF, NUM_EDGE_TYPES, SATISFIES, layered_gat
 from tedg.models.norm import RunningNorm
+from tedg.models.rows import pooled_rows
 
 MAX_PAIRS = 1 << 19  # pairs a graph may have: one for every on/off pattern of every operator's conditions
 MAX_REMEMBERED = 1 << 14  # pairs up to which all of them are embedded ahead of acting
@@ -165,19 +166,14 @@ class HypergraphEncoder(LogicEncoder):
         if atoms.shape[1] != self.num_atoms:
             raise ValueError(f"{atoms.shape[1]} atoms given, the hypergraph has {self.num_atoms}")
         pairs = self.pairs(atoms)
-        if self._remembered is not None:
-            table, table_scores = self._remembered
-            scores = table_scores[pairs]
-            pooled = F.embedding_bag(pairs, table, per_sample_weights=scores.softmax(1), mode="sum")
-            return LogicOutput(self.norm(self.readout(pooled)), scores, table, pairs)
-        occurring, index = distinct(pairs, len(self.pair_operator))
-        table, table_scores = self._embed(occurring)
+        if self._remembered is None:
+            occurring, index = distinct(pairs, len(self.pair_operator))
+            table, table_scores = self._embed(occurring)
+        else:
+            index, (table, table_scores) = pairs, self._remembered
         scores = table_scores.index_select(0, index.flatten()).view_as(index)
-        weights = F.softmax(scores, dim=1)
-        # A row of `spread` holds each of the state's O weights in its own column, for no two operators
-        # share a pair: a matrix product then sums what would else be a [B, O, d] tensor.
-        spread = weights.new_zeros(len(atoms), len(table)).scatter(1, index, weights)
-        return LogicOutput(self.norm(self.readout(spread @ table)), scores, table, index)
+        pooled = pooled_rows(table, index, scores.softmax(dim=1).unsqueeze(2))
+        return LogicOutput(self.norm(self.readout(pooled)), scores, table, index)
 
     def pairs(self, atoms: Bool[Tensor, "B A"]) -> Int[Tensor, "B O"]:
         """The number of every operator's (operator, which of its conditions hold) pair in every state."""

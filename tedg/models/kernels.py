@@ -1,0 +1,47 @@
+"""Compiled loops over arrays, for what would be many passes over large tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tedg.envs.compiled import vector_kernel
+
+_Reals = npt.NDArray[np.floating[Any]]
+
+
+@vector_kernel
+def pool_rows(table: _Reals, rows: npt.NDArray[np.int64], weights: _Reals, pooled: _Reals) -> None:
+    """Add to pooled [N, H, C] the rows of table [R, H, C] under weights [N, L, H]; rows is [N, L]."""
+    for n in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            r = rows[n, k]
+            for h in range(weights.shape[2]):
+                weight, row, sums = weights[n, k, h], table[r, h], pooled[n, h]
+                for c in range(row.shape[0]):
+                    sums[c] += weight * row[c]
+
+
+@vector_kernel
+def pool_rows_backward(
+    table: _Reals,
+    rows: npt.NDArray[np.int64],
+    weights: _Reals,
+    grad: _Reals,
+    table_grad: _Reals,
+    weights_grad: _Reals,
+) -> None:
+    """Add to table_grad, and set weights_grad, from grad [N, H, C] of what `pool_rows` gave."""
+    for n in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            r = rows[n, k]
+            for h in range(weights.shape[2]):
+                weight, row, row_grad, g = weights[n, k, h], table[r, h], table_grad[r, h], grad[n, h]
+                product = weight * 0  # of the arrays' own precision
+                for c in range(row.shape[0]):
+                    product += g[c] * row[c]
+                for c in range(row.shape[0]):
+                    row_grad[c] += weight * g[c]
+                weights_grad[n, k, h] = product
