@@ -57,6 +57,13 @@ def test_ties_go_to_the_lower_index():
     assert torch.equal(gate(coarse).isfinite(), expected)
 
 
+def test_comparing_and_selecting_keep_the_same_keys(monkeypatch):
+    scores = torch.randint(0, 9, (100, 2, 1, 60)).float() - torch.randn(100, 1, 1, 60).relu()
+    few = TopKGate(0.3)(scores)
+    monkeypatch.setattr("tedg.models.gate.FEW_KEYS", 59)
+    assert torch.equal(TopKGate(0.3)(scores), few)
+
+
 def test_gradient_flows_only_through_kept_keys():
     scores = torch.randn(2, 4, 1, 20, requires_grad=True)
     gated = TopKGate(0.3)(scores)

@@ -11,6 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tedg.models.kernels import keep_largest
+
+
+FEW_KEYS = 512  # up to which comparing all pairs of scores is faster than selecting
+
 
 @runtime_checkable
 class Gate(Protocol):
@@ -60,14 +65,17 @@ class TopKGate:
         k = self.num_kept(scores.shape[-1])
         if k == scores.shape[-1]:
             return scores
-        # topk promises no order among equals, so it gives only the k-th value and ties are settled here.
         values = scores.detach()
-        lowest = values.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
-        above = values > lowest
-        tied = values == lowest
-        places = k - above.sum(dim=-1, keepdim=True)
-        kept = above | (tied & (tied.cumsum(dim=-1) <= places))
-        return scores.masked_fill(~kept, -torch.inf)
+        if values.device.type == "cpu" and values.shape[-1] <= FEW_KEYS:
+            kept = torch.empty(values.shape, dtype=torch.bool)
+            rows = values.reshape(-1, values.shape[-1])
+            keep_largest(rows.numpy(), k, kept.view(rows.shape).numpy())
+        else:
+            # topk promises no order among equals, so it gives only the k-th value, and ties are settled here.
+            lowest = values.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+            above, tied = values > lowest, values == lowest
+            kept = above | (tied & (tied.cumsum(dim=-1) <= k - above.sum(dim=-1, keepdim=True)))
+        return scores.where(kept, -torch.inf)
 
     def num_kept(self, num_keys: int) -> int:
         """k for `num_keys` keys."""

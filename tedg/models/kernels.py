@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tedg.envs.compiled import vector_kernel
+from tedg.envs.compiled import kernel, vector_kernel
 
 _Reals = npt.NDArray[np.floating[Any]]
 
@@ -45,3 +45,28 @@ def pool_rows_backward(
                 for c in range(row.shape[0]):
                     row_grad[c] += weight * g[c]
                 weights_grad[n, k, h] = product
+
+
+@kernel
+def keep_largest(scores: _Reals, count: int, kept: npt.NDArray[np.bool_]) -> None:
+    """Mark the `count` largest entries of each row of scores [N, T] in `kept`; of equals the first."""
+    size = scores.shape[1]
+    larger = np.empty(size, np.int32)  # how many entries of the row are larger than this one
+    for n in range(scores.shape[0]):
+        row = scores[n]
+        larger[:] = 0
+        for value in row:
+            for i in range(size):
+                larger[i] += np.int32(value > row[i])
+        total, edge = 0, -1
+        for i in range(size):
+            kept[n, i] = larger[i] < count
+            if kept[n, i]:
+                total += 1
+                edge = max(edge, larger[i])
+        i = size - 1
+        while total > count:  # too many only because of equals at the edge
+            if larger[i] == edge:
+                kept[n, i] = False
+                total -= 1
+            i -= 1
