@@ -58,8 +58,10 @@ class Shard:
 
     def evaluate(self, inputs: Inputs, index: Tensor, routing: Routing) -> tuple[Evaluation, Tensor | None]:
         """The policy on some samples, and the operators' scores, detached."""
+        # index_select copies whole rows; indexing with a tensor goes element by element.
+        observation = inputs.observation.map(lambda x: x.index_select(0, index))
         acted = self._policy.get_action_and_value(
-            inputs.observation[index], routing, inputs.temperature[index], inputs.action[index]
+            observation, routing, inputs.temperature[index], inputs.action[index]
         )
         output = acted.output
         self._evaluation = Evaluation(
