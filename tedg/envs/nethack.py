@@ -17,6 +17,7 @@ from nle.env import base, tasks
 
 from tedg.envs.frames import FRAME_KEYS
 from tedg.envs.messages import NUM_ACTIONS
+from tedg.envs.shared_code import SharedCode
 
 TASKS: tuple[str, ...] = (
     *("NetHackScore", "NetHackStaircase", "NetHackStaircasePet", "NetHackOracle"),
@@ -50,6 +51,7 @@ class NetHackGame:
         assert len(self._env.actions) == NUM_ACTIONS
         self._keys = [int(key) for key in self._env.actions]
         self._nethack = self._env.nethack._pynethack
+        self._code = SharedCode(self._env.nethack.dlpath)
         self._bind(row)
         self._max_episode_steps = max_episode_steps
         self._frame: list[Any] = []  # of the last step
@@ -75,6 +77,7 @@ class NetHackGame:
         """Begin the game that `seed` names; its first frame is in the row."""
         self._env.seed(seed, seed, reseed=False)
         self._env.reset()
+        self._code.share()
         self._frame = self._observe()
         self._living = self._blstats.tolist()
         self.seed = seed
