@@ -26,21 +26,85 @@ def play(game, frames, actions):
     return seen
 
 
-def test_frames_are_what_nle_shows():
-    """The bound buffers hold NLE's own observation, and rewards are NLE's."""
-    game, frames = new_game()
-    plain = tasks.NetHackScore(observation_keys=FRAME_KEYS, max_episode_steps=10**9, fix_moon_phase=True)
-    game.start(3)
-    plain.seed(3, 3, reseed=False)
-    shown, _ = plain.reset()
-    for action in np.random.default_rng(0).integers(23, size=200):
-        for key in FRAME_KEYS:
-            np.testing.assert_array_equal(getattr(frames, key)[0], shown[key])
-        step = game.step(int(action))
-        shown, reward, over, _, _ = plain.step(int(action))
-        assert (step.reward, step.terminated) == (reward, over)
-        if over:
-            break
+def nles_own(task):
+    return getattr(tasks, task)(observation_keys=FRAME_KEYS, max_episode_steps=10**9, fix_moon_phase=True)
+
+
+# One for each action: more of those that raise questions or leave the level.
+ODDS = np.array([1, *[2] * 16, 6, 6, 1, 2, 3, 1]) / 52
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_games_are_those_of_nle(task):
+    """Frames, rewards and ends are NLE's own, over prompts, menus, deaths and aims that are reached."""
+    game, frames = new_game(task=task)
+    plain = nles_own(task)
+    for env in (game._env, plain):
+        env.oracle_glyph = 2371  # a doorway; nobody meets the Oracle by chance
+    keys = set()
+    press = plain.nethack.step
+    plain.nethack.step = lambda key: keys.add(int(key)) or press(key)
+    ends, steps, prompts = set(), 0, 0
+    for seed in (3, 27, 38, 46, 147):
+        game.start(seed)
+        plain.seed(seed, seed, reseed=False)
+        shown, _ = plain.reset()
+        for action in np.random.default_rng(seed).choice(23, p=ODDS, size=300):
+            step = game.step(int(action))
+            shown, reward, over, _, info = plain.step(int(action))
+            assert step == (reward, over, False)
+            assert type(step.reward) is float
+            for key in FRAME_KEYS:
+                np.testing.assert_array_equal(getattr(frames, key)[0], shown[key])
+            steps, prompts = steps + 1, prompts + shown["misc"][0]
+            if over:
+                assert not frames.blstats.any()
+                assert game.end == ("success" if info["end_status"] == 2 else "death")
+                ends.add(game.end)
+                break
+        else:
+            assert game.end == ""
+    aims = {"NetHackStaircase", "NetHackStaircasePet", "NetHackOracle"}
+    assert ends == ({"death", "success"} if task in aims else {"death"})
+    assert steps > 150
+    assert prompts > 50
+    assert {ord(" "), 27} <= keys  # NLE's own answers
+    game.close()
+    plain.close()
+
+
+class Scripted:
+    """NetHack that shows what a script says: one (asks, wants text, shows more, message, over) per key."""
+
+    def __init__(self, script, internal, message):
+        self._script, self._internal, self._message = iter(script), internal, message
+        self.keys = []
+
+    def step(self, key):
+        self.keys.append(key)
+        *self._internal[1:4], text, self._over = next(self._script)
+        self._message[:] = np.frombuffer(text.ljust(256, b"\0"), np.uint8)
+
+    def done(self):
+        return self._over
+
+
+def test_answers_without_being_asked_are_those_of_nle():
+    """Some of what NLE answers by itself, like questions for text, hardly ever comes up in play."""
+    game, _ = new_game()
+    plain = nles_own("NetHackScore")
+    rng = np.random.default_rng(0)
+    texts = (b"", b"What do you want to eat?", b"Really attack it?", b"Really quit?")
+    for _ in range(300):
+        script = [(*rng.integers(2, size=3), texts[rng.integers(4)], rng.random() < 0.2) for _ in range(20)]
+        script += [(0, 0, 0, b"", True)]
+        game._nethack = ours = Scripted(script, game._internal, game._message)
+        over = game._press(107)
+        shown = plain.nethack._obs
+        theirs = Scripted(script, shown[plain._internal_index], shown[plain._message_index])
+        plain.nethack.step = lambda key, to=theirs, shown=shown: to.step(key) or (shown, to.done())
+        _, done = plain._perform_known_steps(*plain.nethack.step(107))
+        assert (ours.keys, over) == (theirs.keys, done)
     game.close()
     plain.close()
 
@@ -103,7 +167,7 @@ def test_score_is_that_of_the_last_living_frame():
         assert game.end == "death"
         assert game.turns == before[20] > 0
         assert game.score == before[9]
-        internal = game._env.last_observation[game._env._internal_index]
+        internal = game._internal
         net_gold_lost = 0.1 * before[13] + 1
         assert internal[8] - 50 <= game.score <= internal[8] + net_gold_lost
 
