@@ -193,6 +193,8 @@ class RunConfig:
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     threads: Count | None
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
     init_from: str
     env: Annotated[dict, Slot("env")]  # type: ignore[type-arg]
     vision: Annotated[dict, Slot("vision")]  # type: ignore[type-arg]

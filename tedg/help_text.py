@@ -40,7 +40,9 @@ exit codes:
 _KEYS = {
     "seed": "seed of weights, sampling and training games",
     "device": "auto, cpu or cuda",
-    "threads": "torch threads; null: every core",
+    "threads": "processes that share the learner's work; null: one per core",
+    "precision": "float32 or bfloat16, of matrix products",
+    "compile": "torch.compile the network",
     "budget.env_steps": "how long to train, in env steps over all environments",
     "budget.episodes": "or in finished episodes; both null: the stage's own number of episodes",
     "init_from": "auto, none, or a run directory to take the first weights from",

@@ -15,7 +15,7 @@ from tedg.hypergraph.schema import load_hypergraph
 from tedg.schema import Faults, read
 
 # How a run is named, stored, shown and spread over a machine says nothing about what it computes.
-VOLATILE = ("name", "paths", "run_dir", "device", "threads", "logger", "init_from")
+VOLATILE = ("name", "paths", "run_dir", "device", "threads", "compile", "logger", "init_from")
 VOLATILE_ENV = ("num_workers",)
 
 

@@ -11,7 +11,6 @@ from models_for_tests import SMALL, toy
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
-from tedg.learn.shards import Shards
 from tedg.learn.stages import make_schedule
 
 CPU = torch.device("cpu")
@@ -40,6 +39,37 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
     difference = float((gradients[0] - gradients[1]).norm() / gradients[0].norm())
     assert 0 < difference < (1e-5 if dtype == torch.float32 else 1e-13)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def first_gradient(*overrides):
+    """Gradient of an update of one minibatch, float32, and the result of the update."""
+    config, env, policy = toy("ppo.num_steps=32", "ppo.minibatch_size=256", "ppo.num_epochs=1", *overrides)
+    stages, budget = make_schedule(config)
+    settings = stages[0].settings(budget.total / 2)
+    collector = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0))
+    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
+    result = learner.update(collector.collect(settings), settings)
+    return learner.parameters.gradient.clone(), result
+
+
+def relative_difference(ours, expected):
+    return float((ours - expected).norm() / expected.norm())
+
+
+def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
+    exact, _ = first_gradient()
+    half, result = first_gradient("precision=bfloat16")
+    assert result.fault is None
+    assert half.dtype == torch.float32
+    assert 1e-5 < relative_difference(half, exact) < 0.05
+
+
+@pytest.mark.slow
+def test_compiling_changes_only_rounding():
+    exact, _ = first_gradient()
+    compiled, result = first_gradient("compile=true")
+    assert result.fault is None
+    assert relative_difference(compiled, exact) < 1e-5
 
 
 def test_flat_parameters_are_the_modules_parameters():

@@ -22,26 +22,30 @@ class FlatParameters:
             raise ValueError("a policy needs trainable parameters, all of one dtype on one device")
         self.value = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parts]))
         self.value.grad = torch.zeros_like(self.value)
-        self._bind()
+        values, gradients = self._split(self.value.detach()), self._split(self.value.grad)
+        for part, value, gradient in zip(self.parts, values, gradients, strict=True):
+            part.data, part.grad = value, gradient
 
     def move(self, memory: Tensor) -> None:
         """From now on keep the values in `memory`, a tensor of their number."""
         memory.copy_(self.value.detach())
         self.value.data = memory
-        self._bind()
+        for part, value in zip(self.parts, self._split(memory), strict=True):
+            part.data = value
 
-    def _bind(self) -> None:
-        sizes = [p.numel() for p in self.parts]
-        values, gradients = (torch.split(x, sizes) for x in (self.value.detach(), self.gradient))
-        for part, value, gradient in zip(self.parts, values, gradients, strict=True):
-            part.data = value.view_as(part)
-            part.grad = gradient.view_as(part)
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        pieces = torch.split(flat, [p.numel() for p in self.parts])
+        return [piece.view_as(part) for piece, part in zip(pieces, self.parts, strict=True)]
 
     @property
     def gradient(self) -> Tensor:
         """The gradient of everything, one dimension."""
         assert self.value.grad is not None
         return self.value.grad
+
+    def gradients(self, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+        """The gradients of some of the parameters; they stay valid, and change with every step."""
+        return [p.grad for p in parameters if p.grad is not None]
 
     def set_gradient(self, summands: Sequence[Tensor]) -> None:
         """Make the gradient the sum of several flat ones, added in their order."""

@@ -55,6 +55,13 @@ class Learner:
         self.parameters = FlatParameters(p for p in policy.parameters() if p.requires_grad)
         self.optimizer = torch.optim.Adam([self.parameters.value], lr=0.0, eps=config.adam_eps, fused=True)
         self.normaliser = ReturnNormaliser(num_envs, config.gamma)
+        self._watched = {
+            name: self.parameters.gradients([policy.fusion.get_parameter(path)])
+            for name, path in policy.fusion.attention_parameters.items()
+        }
+        self._watched["router"] = self.parameters.gradients(
+            policy.router.parameters()
+        )  # figures of each step
         self.shards = Shards(policy, self.parameters, config.minibatch_size, threads)
         self.alignment: losses.AlignmentTarget | None = None
         if (experts := policy.logic.expert_of_operator) is not None:
@@ -170,12 +177,8 @@ class Learner:
         norm = self.parameters.gradient.norm()
         self._require_finite(norm.unsqueeze(0), "gradient")
         sums["gradient/norm"].append(norm)
-        for name, path in self.policy.fusion.attention_parameters.items():
-            gradient = self.policy.fusion.get_parameter(path).grad
-            assert gradient is not None
-            sums[f"gradient/{name}"].append(gradient.norm())
-        router = [gradient for p in self.policy.router.parameters() if (gradient := p.grad) is not None]
-        sums["gradient/router"].append(torch.nn.utils.get_total_norm(router))
+        for name, gradients in self._watched.items():
+            sums[f"gradient/{name}"].append(torch.stack([gradient.norm() for gradient in gradients]).norm())
         self.parameters.gradient.mul_((self.config.max_grad_norm / (norm + 1e-6)).clamp_max(1.0))
 
     @torch.no_grad()

@@ -57,4 +57,8 @@ def make_policy(config: RunConfig, env: VectorEnv, hypergraph: Hypergraph, devic
         "fusion": config.fusion,
         "policy": asdict(config.policy),
     }
-    return build_policy(nodes, env.spec, hypergraph).to(device)
+    policy = build_policy(nodes, env.spec, hypergraph).to(device)
+    policy.mixed_precision = config.precision == "bfloat16"
+    if config.compile:
+        policy.compile_parts()
+    return policy

@@ -222,6 +222,8 @@ def serve() -> None:
         # From the parent's pipe, not from a file: nobody else can have written it.
         policy = torch.load(io.BytesIO(setup.policy), weights_only=False)
         FlatParameters(p for p in policy.parameters() if p.requires_grad).move(shared["parameters"])
+        if policy.compiled:
+            policy.compile_parts()
         shard, inputs, routing, rows = Shard(policy), Inputs.of(shared), None, slice(0)
         while message := channel.recv(1 << 16):
             kind, content = pickle.loads(message)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tedg.models.kernels import keep_largest
 
-
 FEW_KEYS = 512  # up to which comparing all pairs of scores is faster than selecting
 
 
@@ -69,6 +68,7 @@ class TopKGate:
         if values.device.type == "cpu" and values.shape[-1] <= FEW_KEYS:
             kept = torch.empty(values.shape, dtype=torch.bool)
             rows = values.reshape(-1, values.shape[-1])
+            rows = rows.float() if rows.dtype == torch.bfloat16 else rows  # which compiled loops do not know
             keep_largest(rows.numpy(), k, kept.view(rows.shape).numpy())
         else:
             # topk promises no order among equals, so it gives only the k-th value, and ties are settled here.

@@ -50,6 +50,12 @@ class PolicyOutput:
         detached: dict[str, Any] = {k: v if v is None else v.detach() for k, v in values.items()}
         return PolicyOutput(**detached)
 
+    def float(self) -> PolicyOutput:
+        """The same in float32."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        single: dict[str, Any] = {k: v if v is None else v.float() for k, v in values.items()}
+        return PolicyOutput(**single)
+
 
 @dataclass(frozen=True, slots=True)
 class ActionAndValue:
@@ -88,6 +94,14 @@ class MoEPolicy(nn.Module):
         self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
         self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions)
         self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
+        self.mixed_precision = False  # matrix products in bfloat16; weights and outputs stay as they are
+        self.compiled = False
+
+    def compile_parts(self) -> None:
+        """Have torch compile the network, but for the graph, whose size differs from batch to batch."""
+        self.compiled = True
+        for part in (self.vision, self.fusion, self.router, self.experts, self.critic):
+            part.compile()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -98,6 +112,14 @@ class MoEPolicy(nn.Module):
         self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
     ) -> PolicyOutput:
         """All outputs for a batch. `routing` and `temperature` (scalar, or one per row) mix the experts."""
+        if not self.mixed_precision:
+            return self._forward(observation, routing, temperature)
+        with torch.autocast(observation.mask.device.type, dtype=torch.bfloat16):
+            return self._forward(observation, routing, temperature).float()
+
+    def _forward(
+        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+    ) -> PolicyOutput:
         tokens, h_vis = self.vision(observation)
         logic = self.logic(observation)
         fused = self.fusion(tokens, h_vis, logic.h_logic)

@@ -22,6 +22,8 @@ def pooled_rows(
     times larger than the table, and forward and backward would read and write them several times.
     """
     if table.device.type == "cpu":
+        # Compiled loops know no bfloat16, in which a mixed-precision forward pass may hand them over.
+        table, weights = (x.float() if x.dtype == torch.bfloat16 else x for x in (table, weights))
         result: Tensor = _PooledRows.apply(table, rows, weights)  # type: ignore[no-untyped-call]
         return result
     heads = weights.shape[2]
