@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup smoke train test test-all lint clean
+.PHONY: help setup smoke train bench test test-all lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ smoke: $(INSTALLED) ## check every network and run two real updates of each vari
 
 train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_steps=20000"
 	@$(BIN)/python -m tedg.train $(ARGS)
+
+bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick" (ARGS=--help lists the flags)
+	@$(BIN)/python -m tedg.bench $(ARGS)
 
 test: $(INSTALLED) ## run the tests that take seconds
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
