@@ -19,13 +19,13 @@ from models_for_tests import SMALL
 from seeds_for_tests import Failing, Hanging
 
 from tedg.compose import compose
-from tedg.envs.crew import WorkerError
 from tedg.envs.groups import split
 from tedg.envs.players import RandomLegalPlayer
 from tedg.envs.vector import NetHackVectorEnv, held_out_seeds, training_seeds
 from tedg.learn.rollout import Collector
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 from tedg.learn.stages import make_schedule
+from tedg.processes import WorkerError
 
 
 def make(num_envs=5, cap=25, seeds=None, **kwargs):
@@ -54,7 +54,7 @@ def contents(observation):
 
 
 def processes(env):
-    return [worker.process for worker in env._players._workers]
+    return [worker.child.process for worker in env._players._workers]
 
 
 def alive(pid):
@@ -247,7 +247,7 @@ ORPHAN = """
         "NetHackScore", "score", "nethack", 4, 3, "legal", seeds, num_workers=2, step_seconds=2
     )
     env.reset()
-    print(*[worker.process.pid for worker in env._players._workers], flush=True)
+    print(*[worker.child.process.pid for worker in env._players._workers], flush=True)
     while sys.argv[1] != "idle":
         env.step(np.full(4, 22))
     time.sleep(60)

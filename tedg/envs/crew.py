@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
-import pickle
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -23,37 +18,30 @@ from tedg.envs.block import GameSettings
 from tedg.envs.groups import split
 from tedg.envs.memory import GameMemory
 from tedg.envs.seeds import Seeds
-from tedg.envs.worker import FAILED, MESSAGE_BYTES, RESET, STEP, Setup
+from tedg.envs.worker import RESET, STEP, Setup, serve
+from tedg.processes import Child, ChildFailure, WorkerError, end, launch
 
 START_SECONDS = 600  # to import, compile the kernels when they are not yet on disk, and begin every game
-CLOSE_SECONDS = 10
 _DOING = {RESET: "starting the games of", STEP: "stepping"}
-
-
-class WorkerError(RuntimeError):
-    """A worker process died, hung or failed; the message says which, how, and what it was doing."""
 
 
 @dataclass(slots=True)
 class _Worker:
     number: int
     blocks: dict[int, slice]  # its environments in each group
-    process: subprocess.Popen[bytes]
-    channel: socket.socket
+    child: Child
     commands: deque[tuple[int, int]] = field(default_factory=deque)  # (kind, group) not yet answered
 
     def __str__(self) -> str:
         games = ", ".join(f"{rows.start} to {rows.stop - 1}" for rows in self.blocks.values())
-        return f"worker {self.number} (process {self.process.pid}, games {games})"
+        return f"worker {self.number} (process {self.child.process.pid}, games {games})"
 
 
 class Crew:
     """Worker processes that share the games of every group evenly among them.
 
     The memory is an anonymous file that nobody but these processes can open, and it ends with the last of
-    them. Workers are new interpreters, not forks, so they hold none of this process's locks or threads.
-    They do not hear SIGINT and SIGTERM, which are for this process to handle, and end when it does: they
-    see their socket closed, whatever this process died of. `step_seconds` bounds a step of one group.
+    them. `step_seconds` bounds a step of one group.
     """
 
     def __init__(
@@ -102,7 +90,7 @@ class Crew:
             if group in worker.blocks:
                 worker.commands.append((kind, group))
                 try:
-                    worker.channel.send(bytes([kind, group, slot]))
+                    worker.child.send(bytes([kind, group, slot]))
                 except OSError:
                     self._receive(worker)  # tells what became of it
 
@@ -112,30 +100,19 @@ class Crew:
 
     def _receive(self, worker: _Worker) -> None:
         """Take one answer, in the order of the commands."""
-        seconds = START_SECONDS if worker.commands[0][0] == RESET else self._step_seconds
-        # Counted in short waits: a process that was stopped by Ctrl-Z must not take its own sleep for theirs.
-        for _ in range(seconds):
-            try:
-                message = worker.channel.recv(MESSAGE_BYTES)
-            except TimeoutError:
-                continue
-            except ConnectionResetError:
-                # Told ahead of the last answer if commands were left unread; the answer can still be read.
-                continue
-            if not message:
-                self._fail(worker, _manner_of_death(worker.process))
-            if message[0] == FAILED:
-                self._fail(worker, "failed", message[1:].decode(errors="replace"))
-            worker.commands.popleft()
-            return
-        self._fail(worker, f"gave no answer for {seconds} s")
+        try:
+            worker.child.receive(START_SECONDS if worker.commands[0][0] == RESET else self._step_seconds)
+        except ChildFailure as failure:
+            self._fail(worker, failure)
+        worker.commands.popleft()
 
-    def _fail(self, worker: _Worker, what: str, details: str = "") -> None:
+    def _fail(self, worker: _Worker, failure: ChildFailure) -> NoReturn:
         doing = self._doing(worker)
         for other in self._workers:
-            other.process.kill()
+            other.child.process.kill()
         self.close()
-        raise WorkerError(f"{worker} {what} while {doing}" + (f"\n\n{details}" if details else ""))
+        details = f"\n\n{failure.details}" if failure.details else ""
+        raise WorkerError(f"{worker} {failure.manner} while {doing}{details}") from None
 
     def _doing(self, worker: _Worker) -> str:
         kind, group = worker.commands[0]
@@ -146,69 +123,29 @@ class Crew:
 
     def _start(self) -> None:
         shares = [split(rows, self._num_workers) for rows in self._groups]
-        blocked = {signal.SIGINT, signal.SIGTERM}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # workers inherit the mask
-        try:
-            for number in range(self._num_workers):
-                own = {group: share[number] for group, share in enumerate(shares)}
-                blocks = {group: rows for group, rows in own.items() if rows.start < rows.stop}
-                self._workers.append(self._launch(number, blocks))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in range(self._num_workers):
+            own = {group: share[number] for group, share in enumerate(shares)}
+            blocks = {group: rows for group, rows in own.items() if rows.start < rows.stop}
+            self._workers.append(self._launch(number, blocks))
 
     def _launch(self, number: int, blocks: dict[int, slice]) -> _Worker:
-        # A sequence of packets: a message arrives whole or not at all.
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        setup = Setup(
-            settings=self._settings,
-            seeds=self._seeds,
-            num_envs=self._num_envs,
-            blocks=blocks,
-            channel=theirs.fileno(),
-            memory=self._memory_file,
-            folder=self._folder,
-            start_seconds=START_SECONDS,
-            step_seconds=self._step_seconds,
-        )
-        with theirs:
-            content = pickle.dumps(setup)
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from tedg.envs.worker import serve; serve()"],
-                stdin=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), self._memory_file),
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-                    "OMP_NUM_THREADS": "1",
-                },
+        def setup(channel: int) -> Setup:
+            return Setup(
+                settings=self._settings,
+                seeds=self._seeds,
+                num_envs=self._num_envs,
+                blocks=blocks,
+                channel=channel,
+                memory=self._memory_file,
+                folder=self._folder,
+                start_seconds=START_SECONDS,
+                step_seconds=self._step_seconds,
             )
-        ours.settimeout(1.0)
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:  # the first answer will tell
-            process.stdin.write(content)
-        return _Worker(number, blocks, process, ours)
 
-
-def _manner_of_death(process: subprocess.Popen[bytes]) -> str:
-    try:
-        code = process.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return "closed its socket"
-    if code >= 0:
-        return f"exited with code {code}"
-    name = signal.Signals(-code).name
-    reasons = {"SIGPROF": " (it used up the CPU time that it had)", "SIGKILL": " (was memory short?)"}
-    return f"was killed by {name}{reasons.get(name, '')}"
+        return _Worker(number, blocks, launch(serve, setup, [self._memory_file]))
 
 
 def _end(workers: list[_Worker], memory_file: int, folder: str) -> None:
     os.close(memory_file)
-    for worker in workers:
-        worker.channel.close()
-    for worker in workers:
-        try:
-            worker.process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
+    end([worker.child for worker in workers])
     shutil.rmtree(folder, ignore_errors=True)

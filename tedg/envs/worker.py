@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import signal
 import socket
-import sys
 import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,10 +17,9 @@ from dataclasses import dataclass
 from tedg.envs.block import GameBlock, GameSettings
 from tedg.envs.memory import GameMemory
 from tedg.envs.seeds import Seeds
+from tedg.processes import MESSAGE_BYTES, attach, serving
 
 RESET, STEP = range(2)
-FAILED = 255  # in place of a group: the worker could not go on, and says why
-MESSAGE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +39,9 @@ class Setup:
 
 def serve() -> None:
     """Obey the parent until its end of the socket is closed, by itself or because it died."""
-    setup: Setup = pickle.load(sys.stdin.buffer)
-    with socket.socket(fileno=setup.channel) as channel:
-        try:
-            _serve(setup, channel)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the parent died meanwhile
-        except Exception:
-            text = traceback.format_exc().encode()
-            with suppress(OSError):
-                channel.send(bytes([FAILED]) + text[-MESSAGE_BYTES + 1 :])
-            sys.exit(1)
+    setup: Setup = attach()
+    with serving(setup.channel) as channel:
+        _serve(setup, channel)
     with suppress(OSError):  # a dead parent does not remove it; the last worker can
         os.rmdir(setup.folder)
 

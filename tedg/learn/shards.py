@@ -20,7 +20,7 @@ from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
 from tedg.models.policy import MoEPolicy
 from tedg.models.routing import Routing
-from tedg.processes import Child, ChildFailure, WorkerError, attach, end, launch, serving
+from tedg.processes import MESSAGE_BYTES, Child, ChildFailure, WorkerError, attach, end, launch, serving
 
 MIN_SHARD = 64  # samples; smaller parts cost more in calls than a further core brings
 ANSWER_SECONDS = 600
@@ -225,7 +225,7 @@ def serve() -> None:
         if policy.compiled:
             policy.compile_parts()
         shard, inputs, routing, rows = Shard(policy), Inputs.of(shared), None, slice(0)
-        while message := channel.recv(1 << 16):
+        while message := channel.recv(MESSAGE_BYTES):
             kind, content = pickle.loads(message)
             if kind == BEGIN:
                 routing = content
