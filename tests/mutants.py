@@ -195,8 +195,8 @@ MUTANTS = (
     Mutant(
         "09c the hero counts as a monster",
         "tedg/envs/mapscan.py",
-        "            if glyph == codes.stone or (y == y0 and x == x0):\n",
-        "            if glyph == codes.stone:\n",
+        "            if glyph == STONE or (y == y0 and x == x0):\n",
+        "            if glyph == STONE:\n",
         "test_09c_the_hero_is_not_a_monster_beside_itself",
     ),
     Mutant(

@@ -61,7 +61,7 @@ def moments(
         top = (f.blstats[:, 12] == 1) & (f.blstats[:, 23] == 0)
         mask = oracle.action_mask(names, atoms, aux, f.message, top)
         yield Moment(frames, view, legal, state, tracker, first, actions, atoms, mask)
-        seen = Observation(atoms=view.atoms, mask=legal, hostile_dirs=view.scan.hostile_dirs)
+        seen = Observation(atoms=view.atoms, mask=legal, hostile_dirs=view.hostile_dirs)
         actions = chooser.act(seen)
         first = np.zeros(num_envs, bool)
         for i, game in enumerate(games):

@@ -62,8 +62,12 @@ def test_a_game_does_not_see_the_others():
             row = Frames(*(getattr(moment.frames, f.name)[i : i + 1] for f in fields(Frames)))
             view = tracker.update(row, moment.actions[i : i + 1])
             np.testing.assert_array_equal(view.atoms[0], moment.view.atoms[i])
-            for name, array in view.scan._asdict().items():
-                np.testing.assert_array_equal(array[0], getattr(moment.view.scan, name)[i], err_msg=name)
+            for name in ("hostile_dirs", "overview", "crop", "offers", "previous"):
+                here, there = getattr(view, name)[0], getattr(moment.view, name)[i]
+                np.testing.assert_array_equal(here, there, err_msg=name)
+            for name in view.scan.dtype.names:
+                here, there = view.scan[name][0], moment.view.scan[name][i]
+                np.testing.assert_array_equal(here, there, err_msg=name)
 
 
 def test_atoms_of_change_are_false_on_a_first_frame():
@@ -89,7 +93,7 @@ def test_hero_is_not_its_own_neighbour():
     view = update(empty_frames(1))
     assert not atom(view, "hostile_adj")[0]
     assert not atom(view, "hostile_seen")[0]
-    assert not view.scan.hostile_dirs.any()
+    assert not view.hostile_dirs.any()
 
 
 def test_monsters_beside_the_hero_are_told_by_direction():
@@ -97,7 +101,7 @@ def test_monsters_beside_the_hero_are_told_by_direction():
     steps = ((-1, 0), (0, 1), (1, 0), (0, -1), (-1, 1), (1, 1), (1, -1), (-1, -1))  # N E S W NE SE SW NW
     for i, (dy, dx) in enumerate(steps):
         frames.glyphs[i, 10 + dy, 40 + dx] = 12  # a jackal
-    np.testing.assert_array_equal(update(frames).scan.hostile_dirs, np.eye(8, dtype=bool))
+    np.testing.assert_array_equal(update(frames).hostile_dirs, np.eye(8, dtype=bool))
 
 
 @pytest.mark.parametrize(

@@ -303,8 +303,8 @@ def test_09c_the_hero_is_not_a_monster_beside_itself():
     view = update(empty_frames(1))
     hostile = [name for name in ATOMS if name.startswith("hostile") and view.atoms[0, ATOMS.index(name)]]
     assert hostile == []
-    assert not view.scan.hostile_dirs.any()
-    assert view.scan.hostiles[0] == 0
+    assert not view.hostile_dirs.any()
+    assert view.scan["hostiles"][0] == 0
 
 
 def test_10a_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):

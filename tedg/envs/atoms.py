@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ from nle import nethack as nh
 
 from tedg.envs.compiled import kernel, kernel_part
 from tedg.envs.frames import BLSTATS, Frames
-from tedg.envs.glyphs import CODES
-from tedg.envs.mapscan import MapMemory, Scan, scan_maps
+from tedg.envs.glyphs import BIT
+from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE, SCAN, map_memory, scan_maps
 from tedg.envs.messages import MESSAGE_ATOMS, NUM_ACTIONS, MessageTable
 
 # Bits of blstats[25], in the order of their atoms.
@@ -64,15 +64,18 @@ _TYPABLE = np.zeros(256, np.bool_)  # inventory letters that some action's key h
 _TYPABLE[list(b"behjklnsuyBHJKLNUY")] = True
 
 
-class History(NamedTuple):
-    """What is kept of each game's earlier frames, beside the map."""
-
-    started: npt.NDArray[np.bool_]  # [B] False before an episode's first frame
-    blstats: npt.NDArray[np.int64]  # [B, 27] of the last frame
-    still: npt.NDArray[np.int64]  # [B] frames in a row without a move
-    frozen: npt.NDArray[np.int64]  # [B] frames in a row without game time passing
-    arrival: npt.NDArray[np.int64]  # [B] turn of the arrival on this level
-    deepest: npt.NDArray[np.int64]  # [B] deepest level of the episode
+# What is kept of the game's earlier frames, beside the map.
+HISTORY = np.dtype(
+    [
+        ("started", np.bool_),  # False before an episode's first frame
+        ("still", np.int64),  # frames in a row without a move
+        ("frozen", np.int64),  # frames in a row without game time passing
+        ("arrival", np.int64),  # turn of the arrival on this level
+        ("deepest", np.int64),  # deepest level of the episode
+        ("blstats", np.int64, BLSTATS),  # of the last frame
+    ],
+    align=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,10 @@ class View:
     """What one update derives from B frames."""
 
     atoms: npt.NDArray[np.bool_]  # [B, 128] in the order of ATOMS
-    scan: Scan
+    scan: npt.NDArray[np.void]  # [B] records of SCAN
+    hostile_dirs: npt.NDArray[np.bool_]  # [B, 8] hostile neighbours in the directions of actions 1..8
+    overview: npt.NDArray[np.uint8]  # [B, 7, 20, C] cells of each terrain class in every 3 x 4 block
+    crop: npt.NDArray[np.int16]  # [B, 9, 9] glyphs around the hero; STONE outside the map
     offers: npt.NDArray[np.bool_]  # [B, 23] actions whose key is a letter that the message offers
     previous: npt.NDArray[np.int64]  # [B, 27] blstats of the frame before; the frame's own on the first
 
@@ -89,7 +95,10 @@ class View:
         """Arrays for AtomTracker.update to fill."""
         return cls(
             atoms=np.zeros((num_envs, NUM_ATOMS), np.bool_),
-            scan=Scan.allocate(num_envs),
+            scan=np.zeros(num_envs, SCAN),
+            hostile_dirs=np.zeros((num_envs, 8), np.bool_),
+            overview=np.zeros((num_envs, *OVERVIEW_SHAPE), np.uint8),
+            crop=np.zeros((num_envs, CROP, CROP), np.int16),
             offers=np.zeros((num_envs, NUM_ACTIONS), np.bool_),
             previous=np.zeros((num_envs, BLSTATS), np.int64),
         )
@@ -104,21 +113,14 @@ class AtomTracker:
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs
         self._all = np.arange(num_envs)
-        self._memory = MapMemory.allocate(num_envs)
+        self._memory = map_memory(num_envs)
         self._messages = MessageTable()
-        self.history = History(
-            started=np.zeros(num_envs, np.bool_),
-            blstats=np.zeros((num_envs, BLSTATS), np.int64),
-            still=np.zeros(num_envs, np.int64),
-            frozen=np.zeros(num_envs, np.int64),
-            arrival=np.zeros(num_envs, np.int64),
-            deepest=np.zeros(num_envs, np.int64),
-        )
+        self.history = np.zeros(num_envs, HISTORY)  # [B] records
 
     def reset(self, env: int) -> None:
         """Forget the game of one environment; its next frame is an episode's first."""
-        self.history.started[env] = False
-        self._memory.forget(env)
+        self.history["started"][env] = False
+        self._memory["level"][env] = -1
 
     def update(
         self,
@@ -133,13 +135,15 @@ class AtomTracker:
         """
         view = View.allocate(self.num_envs) if into is None else into
         rows = self._all if rows is None else rows
-        scan_maps(rows, frames.glyphs, frames.blstats, actions, self._memory, view.scan)
+        scan_maps(
+            *(rows, frames.glyphs, frames.blstats, actions, self._memory),
+            *(view.scan, view.hostile_dirs, view.overview, view.crop),
+        )
         said = self._messages.lookup(frames.message, rows)
-        view.offers[rows] = self._messages.offers[said]
+        seen = (view.scan, view.hostile_dirs, said, self._messages.atoms, self._messages.offers)
         _fill_atoms(
-            *(rows, frames.blstats, frames.inv_oclasses, frames.inv_letters, frames.misc),
-            *(view.scan, self.history, view.previous, said, self._messages.atoms),
-            *(_TYPABLE, CODES, view.atoms),
+            *(rows, frames.blstats, frames.inv_oclasses, frames.inv_letters, frames.misc, *seen, _TYPABLE),
+            *(self.history, view.previous, view.offers, view.atoms),
         )
         return view
 
@@ -151,84 +155,85 @@ def _fill_atoms(
     inv_oclasses: npt.NDArray[np.uint8],
     inv_letters: npt.NDArray[np.uint8],
     misc: npt.NDArray[np.int32],
-    scan: Scan,
-    history: History,
-    previous: npt.NDArray[np.int64],
+    scan: npt.NDArray[np.void],
+    hostile_dirs: npt.NDArray[np.bool_],
     said: npt.NDArray[np.int64],
     message_atoms: npt.NDArray[np.bool_],
+    message_offers: npt.NDArray[np.bool_],
     typable: npt.NDArray[np.bool_],
-    codes: Any,
+    histories: npt.NDArray[np.void],
+    previous: npt.NDArray[np.int64],
+    offers: npt.NDArray[np.bool_],
     atoms: npt.NDArray[np.bool_],
 ) -> None:
     for i, r in enumerate(rows):
-        now, before, a = blstats[r], previous[r], atoms[r]
-        first = not history.started[r]
-        before[:] = now if first else history.blstats[r]
-        _count(r, now, before, first, scan.new_level[r], history)
+        now, before, a, seen, history = blstats[r], previous[r], atoms[r], scan[r], histories[r]
+        first = not history.started
+        if first:
+            before[:] = now
+        else:
+            before[:] = history.blstats
+        _count(now, before, first, seen.new_level, history)
         _vital_atoms(now, a)
         _progress_atoms(now, a)
 
         around, many = np.uint64(0), 0
         tough = fast = False
         for k in range(8):
-            bits = scan.neighbours[r, k]
+            bits = seen.neighbours[k]
             around |= bits
-            if scan.hostile_dirs[r, k]:
+            if hostile_dirs[r, k]:
                 many += 1
-                tough = tough or (bits & codes.TOUGH) != 0
-                fast = fast or (bits & codes.FAST) != 0
+                tough = tough or (bits & BIT.TOUGH) != 0
+                fast = fast or (bits & BIT.FAST) != 0
         a[ATOM.hostile_adj] = many >= 1
         a[ATOM.hostile_adj_2p] = many >= 2
         a[ATOM.tough_adj] = tough
         a[ATOM.fast_adj] = fast
-        a[ATOM.dead_end] = scan.walkable_neighbours[r] <= 1
-        a[ATOM.boxed_in] = scan.walkable_neighbours[r] == 0
-        _place_atoms(around, scan.under[r], scan.in_sight[r], codes, a)
-        a[ATOM.corpse_fresh_here] = a[ATOM.corpse_here] and scan.corpse_age[r] <= FRESH_TURNS
-        a[ATOM.hostile_seen] = scan.hostiles[r] > 0
-        a[ATOM.hostile_near] = scan.hostile_near[r]
-        a[ATOM.hostile_inline] = scan.hostile_inline[r]
-        a[ATOM.tough_seen] = scan.tough_hostile[r]
-        a[ATOM.open_frontier] = scan.open_frontier[r]
+        a[ATOM.dead_end] = seen.walkable_neighbours <= 1
+        a[ATOM.boxed_in] = seen.walkable_neighbours == 0
+        _place_atoms(around, seen.under, seen.in_sight, a)
+        a[ATOM.corpse_fresh_here] = a[ATOM.corpse_here] and seen.corpse_age <= FRESH_TURNS
+        a[ATOM.hostile_seen] = seen.hostiles > 0
+        a[ATOM.hostile_near] = seen.hostile_near
+        a[ATOM.hostile_inline] = seen.hostile_inline
+        a[ATOM.tough_seen] = seen.tough_hostile
+        a[ATOM.open_frontier] = seen.open_frontier
 
         _inventory_atoms(inv_oclasses[r], inv_letters[r], typable, a)
         a[ATOM.prompt] = misc[r, 0] != 0
         for k in range(message_atoms.shape[1]):
             a[ATOM.q_dir + k] = message_atoms[said[i], k]
+        offers[r] = message_offers[said[i]]
 
         hp, hp_before = now[nh.NLE_BL_HP], before[nh.NLE_BL_HP]
-        a[ATOM.t_frozen] = history.frozen[r] >= 1
-        a[ATOM.t_frozen_4] = history.frozen[r] >= 4
-        a[ATOM.still_8] = history.still[r] >= 8
+        a[ATOM.t_frozen] = history.frozen >= 1
+        a[ATOM.t_frozen_4] = history.frozen >= 4
+        a[ATOM.still_8] = history.still >= 8
         a[ATOM.hp_lost] = hp < hp_before
         a[ATOM.hp_lost_big] = (hp_before - hp) * 4 >= max(now[nh.NLE_BL_HPMAX], 1)
         a[ATOM.score_up] = now[nh.NLE_BL_SCORE] > before[nh.NLE_BL_SCORE]
         a[ATOM.gold_up] = now[nh.NLE_BL_GOLD] > before[nh.NLE_BL_GOLD]
         a[ATOM.xp_up] = now[nh.NLE_BL_EXP] > before[nh.NLE_BL_EXP]
-        a[ATOM.level_changed] = not first and scan.new_level[r]
+        a[ATOM.level_changed] = not first and seen.new_level
         a[ATOM.late_turn] = now[nh.NLE_BL_TIME] >= 1000
 
 
 @kernel_part
 def _count(
-    r: int,
-    now: npt.NDArray[np.int64],
-    before: npt.NDArray[np.int64],
-    first: bool,
-    arrived: bool,
-    history: History,
+    now: npt.NDArray[np.int64], before: npt.NDArray[np.int64], first: bool, arrived: bool, history: Any
 ) -> None:
-    """Carry the history of game r on to the frame `now`."""
+    """Carry a game's history on to the frame `now`."""
     turn, depth = now[nh.NLE_BL_TIME], now[nh.NLE_BL_DEPTH]
     moved = now[nh.NLE_BL_X] != before[nh.NLE_BL_X] or now[nh.NLE_BL_Y] != before[nh.NLE_BL_Y]
     waited = turn == before[nh.NLE_BL_TIME] and not first
-    history.frozen[r] = history.frozen[r] + 1 if waited else 0
-    history.still[r] = 0 if moved or first else history.still[r] + 1
-    history.deepest[r] = depth if first else max(depth, history.deepest[r])
+    history.frozen = history.frozen + 1 if waited else 0
+    history.still = 0 if moved or first else history.still + 1
+    history.deepest = depth if first else max(depth, history.deepest)
     if arrived:
-        history.arrival[r] = turn
-    history.blstats[r] = now
-    history.started[r] = True
+        history.arrival = turn
+    history.blstats[:] = now
+    history.started = True
 
 
 @kernel_part
@@ -273,48 +278,46 @@ def _progress_atoms(now: npt.NDArray[np.int64], a: npt.NDArray[np.bool_]) -> Non
 
 
 @kernel_part
-def _place_atoms(
-    around: np.uint64, under: np.uint64, in_sight: np.uint64, codes: Any, a: npt.NDArray[np.bool_]
-) -> None:
-    a[ATOM.peaceful_adj] = (around & codes.PEACE) != 0
-    a[ATOM.pet_adj] = (around & codes.PET) != 0
-    a[ATOM.passive_adj] = (around & codes.PASSIVE) != 0
-    a[ATOM.unseen_adj] = (around & (codes.INVIS | codes.WARN)) != 0
-    a[ATOM.cdoor_adj] = (around & codes.CDOOR) != 0
-    a[ATOM.odoor_adj] = (around & (codes.ODOOR | codes.NDOOR)) != 0
-    a[ATOM.wall_adj] = (around & codes.WALL) != 0
-    a[ATOM.stone_adj] = (around & codes.STONE) != 0
-    a[ATOM.boulder_adj] = (around & codes.BOULDER) != 0
-    a[ATOM.trap_adj] = (around & codes.TRAP) != 0
-    a[ATOM.liquid_adj] = (around & (codes.WATER | codes.LAVA)) != 0
-    a[ATOM.item_adj] = (around & codes.ITEM) != 0
-    a[ATOM.autopick_adj] = (around & codes.AUTOPICKUP) != 0
-    a[ATOM.food_adj] = (around & (codes.FOOD | codes.BODY)) != 0
-    a[ATOM.down_adj] = (around & codes.DOWN) != 0
-    a[ATOM.corr_adj] = (around & codes.CORR) != 0
-    a[ATOM.swallowed] = (around & codes.SWALLOW) != 0
+def _place_atoms(around: np.uint64, under: np.uint64, in_sight: np.uint64, a: npt.NDArray[np.bool_]) -> None:
+    a[ATOM.peaceful_adj] = (around & BIT.PEACE) != 0
+    a[ATOM.pet_adj] = (around & BIT.PET) != 0
+    a[ATOM.passive_adj] = (around & BIT.PASSIVE) != 0
+    a[ATOM.unseen_adj] = (around & (BIT.INVIS | BIT.WARN)) != 0
+    a[ATOM.cdoor_adj] = (around & BIT.CDOOR) != 0
+    a[ATOM.odoor_adj] = (around & (BIT.ODOOR | BIT.NDOOR)) != 0
+    a[ATOM.wall_adj] = (around & BIT.WALL) != 0
+    a[ATOM.stone_adj] = (around & BIT.STONE) != 0
+    a[ATOM.boulder_adj] = (around & BIT.BOULDER) != 0
+    a[ATOM.trap_adj] = (around & BIT.TRAP) != 0
+    a[ATOM.liquid_adj] = (around & (BIT.WATER | BIT.LAVA)) != 0
+    a[ATOM.item_adj] = (around & BIT.ITEM) != 0
+    a[ATOM.autopick_adj] = (around & BIT.AUTOPICKUP) != 0
+    a[ATOM.food_adj] = (around & (BIT.FOOD | BIT.BODY)) != 0
+    a[ATOM.down_adj] = (around & BIT.DOWN) != 0
+    a[ATOM.corr_adj] = (around & BIT.CORR) != 0
+    a[ATOM.swallowed] = (around & BIT.SWALLOW) != 0
 
-    a[ATOM.on_down] = (under & codes.DOWN) != 0
-    a[ATOM.on_up] = (under & codes.UP) != 0
-    a[ATOM.on_door] = (under & (codes.NDOOR | codes.ODOOR)) != 0
-    a[ATOM.on_corr] = (under & codes.CORR) != 0
-    a[ATOM.on_floor] = (under & codes.FLOOR) != 0
-    a[ATOM.on_furniture] = (under & codes.FURNITURE) != 0
-    a[ATOM.on_trap] = (under & codes.TRAP) != 0
-    a[ATOM.item_here] = (under & codes.ITEM) != 0
-    a[ATOM.food_here] = (under & codes.FOOD) != 0
-    a[ATOM.corpse_here] = (under & codes.BODY) != 0
-    a[ATOM.bad_corpse_here] = (under & codes.BADBODY) != 0
-    a[ATOM.box_here] = (under & codes.BOX) != 0
+    a[ATOM.on_down] = (under & BIT.DOWN) != 0
+    a[ATOM.on_up] = (under & BIT.UP) != 0
+    a[ATOM.on_door] = (under & (BIT.NDOOR | BIT.ODOOR)) != 0
+    a[ATOM.on_corr] = (under & BIT.CORR) != 0
+    a[ATOM.on_floor] = (under & BIT.FLOOR) != 0
+    a[ATOM.on_furniture] = (under & BIT.FURNITURE) != 0
+    a[ATOM.on_trap] = (under & BIT.TRAP) != 0
+    a[ATOM.item_here] = (under & BIT.ITEM) != 0
+    a[ATOM.food_here] = (under & BIT.FOOD) != 0
+    a[ATOM.corpse_here] = (under & BIT.BODY) != 0
+    a[ATOM.bad_corpse_here] = (under & BIT.BADBODY) != 0
+    a[ATOM.box_here] = (under & BIT.BOX) != 0
 
-    a[ATOM.pet_seen] = (in_sight & codes.PET) != 0
-    a[ATOM.down_seen] = ((in_sight | under) & codes.DOWN) != 0
-    a[ATOM.up_seen] = ((in_sight | under) & codes.UP) != 0
-    a[ATOM.item_seen] = (in_sight & codes.ITEM) != 0
-    a[ATOM.autopick_seen] = (in_sight & codes.AUTOPICKUP) != 0
-    a[ATOM.cdoor_seen] = (in_sight & codes.CDOOR) != 0
-    a[ATOM.corr_seen] = (in_sight & codes.CORR) != 0
-    a[ATOM.furniture_seen] = (in_sight & codes.FURNITURE) != 0
+    a[ATOM.pet_seen] = (in_sight & BIT.PET) != 0
+    a[ATOM.down_seen] = ((in_sight | under) & BIT.DOWN) != 0
+    a[ATOM.up_seen] = ((in_sight | under) & BIT.UP) != 0
+    a[ATOM.item_seen] = (in_sight & BIT.ITEM) != 0
+    a[ATOM.autopick_seen] = (in_sight & BIT.AUTOPICKUP) != 0
+    a[ATOM.cdoor_seen] = (in_sight & BIT.CDOOR) != 0
+    a[ATOM.corr_seen] = (in_sight & BIT.CORR) != 0
+    a[ATOM.furniture_seen] = (in_sight & BIT.FURNITURE) != 0
 
 
 @kernel_part

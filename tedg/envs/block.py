@@ -88,7 +88,7 @@ class GameBlock:
         """`view`, with the arrays that observations show taken from `observation`."""
         shown = {name: getattr(observation, name) for name in ("crop", "overview", "hostile_dirs")}
         atoms = observation.atoms if self._atoms is None else view.atoms
-        return replace(view, atoms=atoms, scan=view.scan._replace(**shown))
+        return replace(view, atoms=atoms, **shown)
 
     def reset(self, slot: int) -> None:
         """Start every game's plan of seeds anew, at episode 0; first frames are in observations[slot]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -204,22 +204,21 @@ def _glyph_terrain() -> npt.NDArray[np.uint8]:
 
 GLYPH_TERRAIN = _glyph_terrain()  # [5977] uint8, index into TERRAIN_CLASSES
 
-_CODES = {
-    **{name: category(name) for name in CATEGORIES},
-    "MONSTER_LIKE": MONSTER_LIKE,
-    "COVERS_TERRAIN": COVERS_TERRAIN,
-    "FURNITURE": FURNITURE,
-    "ITEM": ITEM,
-    "AUTOPICKUP": AUTOPICKUP,
-    "WALKABLE": WALKABLE,
-    "stone": STONE,
-    "stairs_up": STAIRS_UP,
-    "stairs_down": STAIRS_DOWN,
-    "floor_class": TERRAIN_CLASSES.index("floor"),
-}
-# The bits and numbers above as an argument for compiled kernels, which read it by name.
-Codes = namedtuple("Codes", list(_CODES))  # type: ignore[misc]  # its fields are those of the dictionary
-CODES: Any = Codes(*_CODES.values())
+
+def _bits() -> Any:
+    unions = {
+        "MONSTER_LIKE": MONSTER_LIKE,
+        "COVERS_TERRAIN": COVERS_TERRAIN,
+        "FURNITURE": FURNITURE,
+        "ITEM": ITEM,
+        "AUTOPICKUP": AUTOPICKUP,
+        "WALKABLE": WALKABLE,
+    }
+    bits = {name: category(name) for name in CATEGORIES} | unions
+    return IntEnum("Bit", {name: int(value) for name, value in bits.items()})
+
+
+BIT = _bits()  # categories and unions of them, as an enumeration, because numba compiles those fastest
 
 
 def _binary(code: int, digits: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from enum import IntEnum
 from math import log1p
 from typing import Any, NamedTuple
 
@@ -10,18 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
 
-from tedg.envs.atoms import ATOMS, History, View
+from tedg.envs.atoms import ATOM, ATOMS, View
 from tedg.envs.compiled import kernel, kernel_part
-from tedg.envs.features import NUM_EXPERTS, STATE_DIM, STATE_FEATURES, goal_index
+from tedg.envs.features import NUM_EXPERTS, STATE_FEATURES, goal_index
 from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
-from tedg.envs.mapscan import FRONTIER, HOSTILE, PICKUP, STAIRS_DOWN, Scan
+from tedg.envs.mapscan import FRONTIER, HOSTILE, PICKUP, WAY_DOWN
 from tedg.hypergraph.schema import Hypergraph
 
-Column = namedtuple("Column", [f.name for f in STATE_FEATURES])  # type: ignore[misc]
-COLUMN: Any = Column(*range(STATE_DIM))  # the column of each feature
-_READ = ("prompt", "q_dir", "q_eat_item")
-_Read = namedtuple("_Read", _READ)  # type: ignore[misc]
-_ATOM: Any = _Read(*map(ATOMS.index, _READ))
+
+def _columns() -> Any:
+    return IntEnum("Column", [f.name for f in STATE_FEATURES], start=0)
+
+
+COLUMN = _columns()  # the column of each feature
 
 # Bits of blstats[25].
 _DYING = 0x1 | 0x2 | 0x4 | 0x8 | 0x10  # stone, slime, strangled, food poisoning, terminally ill
@@ -65,7 +66,7 @@ class StateBuilder:
     def compute(
         self,
         view: View,
-        history: History,
+        history: npt.NDArray[np.void],
         blstats: npt.NDArray[np.int64],
         legal: npt.NDArray[np.bool_],
         rows: npt.NDArray[np.int64],
@@ -76,11 +77,10 @@ class StateBuilder:
         `view` and `history` are those after the update with the frames whose blstats [B, 27] these are;
         `legal` [B, 23] is what the rules allow, whether or not the agent is held to it.
         """
-        into[rows] = 0.0
-        into[rows, self._goal] = 1.0
         _fill_state(
-            *(rows, blstats, view.previous, view.atoms, view.scan, history, legal),
-            *(self._operators, _ATOM, COLUMN, into),
+            *(rows, blstats, view.previous, view.atoms, view.scan, view.hostile_dirs, history, legal),
+            *self._operators,
+            *(self._goal, into),
         )
 
 
@@ -90,34 +90,41 @@ def _fill_state(
     blstats: npt.NDArray[np.int64],
     previous: npt.NDArray[np.int64],
     atoms: npt.NDArray[np.bool_],
-    scan: Scan,
-    history: History,
+    scan: npt.NDArray[np.void],
+    hostile_dirs: npt.NDArray[np.bool_],
+    histories: npt.NDArray[np.void],
     legal: npt.NDArray[np.bool_],
-    operators: Operators,
-    atom: Any,
-    column: Any,
+    atom: npt.NDArray[np.int64],
+    positive: npt.NDArray[np.bool_],
+    is_precondition: npt.NDArray[np.bool_],
+    valid: npt.NDArray[np.bool_],
+    expert: npt.NDArray[np.int64],
+    goal: int,
     state: npt.NDArray[np.float32],
 ) -> None:
+    operators = Operators(atom, positive, is_precondition, valid, expert)
     for r in rows:
-        now, s = blstats[r], state[r]
-        _self_features(now, history.deepest[r], history.arrival[r], scan.known_cells[r], column, s)
+        now, s, seen, history = blstats[r], state[r], scan[r], histories[r]
+        s[:] = 0.0
+        s[goal] = 1.0
+        _self_features(now, history.deepest, history.arrival, seen.known_cells, s)
         adjacent = 0
         for k in range(8):
-            adjacent += scan.hostile_dirs[r, k]
-            s[column.trodden_n + k] = scan.trodden[r, k]
-        s[column.hostiles_adjacent] = adjacent / 8
-        s[column.hostiles_seen] = _saturate(scan.hostiles[r], 3)
-        near = scan.nearest[r]
-        _landmark(near[HOSTILE], s, column.hostile_proximity)
-        _landmark(near[STAIRS_DOWN], s, column.stairs_down_proximity)
-        _landmark(near[FRONTIER], s, column.frontier_proximity)
-        _landmark(near[PICKUP], s, column.pickup_proximity)
-        s[column.confidence] = _match(atoms[r], operators, s, column.all_applicable, column.all_scene_best)
-        _effect_features(now, previous[r], history.frozen[r], column, s)
+            adjacent += hostile_dirs[r, k]
+            s[COLUMN.trodden_n + k] = seen.trodden[k]
+        s[COLUMN.hostiles_adjacent] = adjacent / 8
+        s[COLUMN.hostiles_seen] = _saturate(seen.hostiles, 3)
+        near = seen.nearest
+        _landmark(near[HOSTILE], s, COLUMN.hostile_proximity)
+        _landmark(near[WAY_DOWN], s, COLUMN.stairs_down_proximity)
+        _landmark(near[FRONTIER], s, COLUMN.frontier_proximity)
+        _landmark(near[PICKUP], s, COLUMN.pickup_proximity)
+        s[COLUMN.confidence] = _match(atoms[r], operators, s, COLUMN.all_applicable, COLUMN.all_scene_best)
+        _effect_features(now, previous[r], history.frozen, s)
         level = max(now[nh.NLE_BL_XP], 1)
-        s[column.threat_adjacent] = _saturate(scan.difficulty_adjacent[r], 2 * level)
-        s[column.threat_seen] = _saturate(scan.difficulty_seen[r], 2 * level)
-        _rule_features(atoms[r], legal[r], atom, column, s)
+        s[COLUMN.threat_adjacent] = _saturate(seen.difficulty_adjacent, 2 * level)
+        s[COLUMN.threat_seen] = _saturate(seen.difficulty_seen, 2 * level)
+        _rule_features(atoms[r], legal[r], s)
 
 
 @kernel_part
@@ -146,45 +153,44 @@ def _self_features(
     deepest: int,
     arrival: int,
     known: int,
-    column: Any,
     s: npt.NDArray[np.float32],
 ) -> None:
     """Vital signs, attributes, progress and place."""
     hp, most = now[nh.NLE_BL_HP], max(now[nh.NLE_BL_HPMAX], 1)
-    s[column.hp_fraction] = _clip(hp / most, 0)
-    s[column.hp] = _saturate(max(hp, 0), 20)
-    s[column.hp_max] = _saturate(most, 20)
-    s[column.energy] = _saturate(max(now[nh.NLE_BL_ENE], 0), 10)
-    s[column.armour] = _clip((10 - now[nh.NLE_BL_AC]) / 20, -1)
-    s[column.hunger] = _clip(now[nh.NLE_BL_HUNGER] / 6, 0)
-    s[column.encumbrance] = _clip(now[nh.NLE_BL_CAP] / 5, 0)
+    s[COLUMN.hp_fraction] = _clip(hp / most, 0)
+    s[COLUMN.hp] = _saturate(max(hp, 0), 20)
+    s[COLUMN.hp_max] = _saturate(most, 20)
+    s[COLUMN.energy] = _saturate(max(now[nh.NLE_BL_ENE], 0), 10)
+    s[COLUMN.armour] = _clip((10 - now[nh.NLE_BL_AC]) / 20, -1)
+    s[COLUMN.hunger] = _clip(now[nh.NLE_BL_HUNGER] / 6, 0)
+    s[COLUMN.encumbrance] = _clip(now[nh.NLE_BL_CAP] / 5, 0)
     condition, impairments = now[nh.NLE_BL_CONDITION], 0
     for bit in _IMPAIRMENTS:
         impairments += (condition & bit) != 0
-    s[column.impaired] = impairments / len(_IMPAIRMENTS)
-    s[column.dying] = (condition & _DYING) != 0
-    s[column.polymorphed] = now[nh.NLE_BL_HD] > 0
+    s[COLUMN.impaired] = impairments / len(_IMPAIRMENTS)
+    s[COLUMN.dying] = (condition & _DYING) != 0
+    s[COLUMN.polymorphed] = now[nh.NLE_BL_HD] > 0
 
-    s[column.strength] = _clip((now[nh.NLE_BL_STR25] - 3) / 22, 0)
-    s[column.dexterity] = _clip((now[nh.NLE_BL_DEX] - 3) / 22, 0)
-    s[column.constitution] = _clip((now[nh.NLE_BL_CON] - 3) / 22, 0)
-    s[column.intelligence] = _clip((now[nh.NLE_BL_INT] - 3) / 22, 0)
-    s[column.wisdom] = _clip((now[nh.NLE_BL_WIS] - 3) / 22, 0)
-    s[column.charisma] = _clip((now[nh.NLE_BL_CHA] - 3) / 22, 0)
+    s[COLUMN.strength] = _clip((now[nh.NLE_BL_STR25] - 3) / 22, 0)
+    s[COLUMN.dexterity] = _clip((now[nh.NLE_BL_DEX] - 3) / 22, 0)
+    s[COLUMN.constitution] = _clip((now[nh.NLE_BL_CON] - 3) / 22, 0)
+    s[COLUMN.intelligence] = _clip((now[nh.NLE_BL_INT] - 3) / 22, 0)
+    s[COLUMN.wisdom] = _clip((now[nh.NLE_BL_WIS] - 3) / 22, 0)
+    s[COLUMN.charisma] = _clip((now[nh.NLE_BL_CHA] - 3) / 22, 0)
 
     level, depth, turn = now[nh.NLE_BL_XP], now[nh.NLE_BL_DEPTH], now[nh.NLE_BL_TIME]
-    s[column.experience_level] = _clip((level - 1) / 13, 0)
-    s[column.experience_points] = _clip(log1p(max(now[nh.NLE_BL_EXP], 0)) / _LOG_POINTS, 0)
-    s[column.score] = _clip(log1p(max(now[nh.NLE_BL_SCORE], 0)) / _LOG_POINTS, 0)
-    s[column.gold] = _clip(log1p(max(now[nh.NLE_BL_GOLD], 0)) / _LOG_POINTS, 0)
-    s[column.depth] = _saturate(max(depth - 1, 0), 5)
-    s[column.deepest] = _saturate(max(deepest - 1, 0), 5)
-    s[column.level_margin] = _clip((level - depth) / 10, -1)
-    s[column.turns] = _clip(log1p(max(turn, 0)) / _LOG_TURNS, 0)
-    s[column.level_turns] = _clip(log1p(max(turn - arrival, 0)) / _LOG_TURNS, 0)
-    s[column.known] = _saturate(known, 300)
-    s[column.row] = now[nh.NLE_BL_Y] / (MAP_ROWS - 1)
-    s[column.column] = now[nh.NLE_BL_X] / (MAP_COLUMNS - 1)
+    s[COLUMN.experience_level] = _clip((level - 1) / 13, 0)
+    s[COLUMN.experience_points] = _clip(log1p(max(now[nh.NLE_BL_EXP], 0)) / _LOG_POINTS, 0)
+    s[COLUMN.score] = _clip(log1p(max(now[nh.NLE_BL_SCORE], 0)) / _LOG_POINTS, 0)
+    s[COLUMN.gold] = _clip(log1p(max(now[nh.NLE_BL_GOLD], 0)) / _LOG_POINTS, 0)
+    s[COLUMN.depth] = _saturate(max(depth - 1, 0), 5)
+    s[COLUMN.deepest] = _saturate(max(deepest - 1, 0), 5)
+    s[COLUMN.level_margin] = _clip((level - depth) / 10, -1)
+    s[COLUMN.turns] = _clip(log1p(max(turn, 0)) / _LOG_TURNS, 0)
+    s[COLUMN.level_turns] = _clip(log1p(max(turn - arrival, 0)) / _LOG_TURNS, 0)
+    s[COLUMN.known] = _saturate(known, 300)
+    s[COLUMN.row] = now[nh.NLE_BL_Y] / (MAP_ROWS - 1)
+    s[COLUMN.column] = now[nh.NLE_BL_X] / (MAP_COLUMNS - 1)
 
 
 @kernel_part
@@ -192,34 +198,33 @@ def _effect_features(
     now: npt.NDArray[np.int64],
     before: npt.NDArray[np.int64],
     frozen: int,
-    column: Any,
     s: npt.NDArray[np.float32],
 ) -> None:
     most = max(now[nh.NLE_BL_HPMAX], 1)
-    s[column.hp_change] = _clip((now[nh.NLE_BL_HP] - before[nh.NLE_BL_HP]) / most, -1)
-    s[column.score_change] = _saturate(now[nh.NLE_BL_SCORE] - before[nh.NLE_BL_SCORE], 20)
-    s[column.experience_change] = _saturate(now[nh.NLE_BL_EXP] - before[nh.NLE_BL_EXP], 10)
-    s[column.depth_change] = _clip(now[nh.NLE_BL_DEPTH] - before[nh.NLE_BL_DEPTH], -1)
-    s[column.time_passed] = _saturate(max(now[nh.NLE_BL_TIME] - before[nh.NLE_BL_TIME], 0), 1)
-    s[column.frozen] = _saturate(frozen, 4)
+    s[COLUMN.hp_change] = _clip((now[nh.NLE_BL_HP] - before[nh.NLE_BL_HP]) / most, -1)
+    s[COLUMN.score_change] = _saturate(now[nh.NLE_BL_SCORE] - before[nh.NLE_BL_SCORE], 20)
+    s[COLUMN.experience_change] = _saturate(now[nh.NLE_BL_EXP] - before[nh.NLE_BL_EXP], 10)
+    s[COLUMN.depth_change] = _clip(now[nh.NLE_BL_DEPTH] - before[nh.NLE_BL_DEPTH], -1)
+    s[COLUMN.time_passed] = _saturate(max(now[nh.NLE_BL_TIME] - before[nh.NLE_BL_TIME], 0), 1)
+    s[COLUMN.frozen] = _saturate(frozen, 4)
 
 
 @kernel_part
 def _rule_features(
-    a: npt.NDArray[np.bool_], legal: npt.NDArray[np.bool_], atom: Any, column: Any, s: npt.NDArray[np.float32]
+    a: npt.NDArray[np.bool_], legal: npt.NDArray[np.bool_], s: npt.NDArray[np.float32]
 ) -> None:
-    direction = a[atom.prompt] and a[atom.q_dir]
-    item = a[atom.prompt] and a[atom.q_eat_item] and not direction
-    s[column.prompt] = a[atom.prompt]
-    s[column.prompt_direction] = direction
-    s[column.prompt_item] = item
-    s[column.prompt_yes_no] = a[atom.prompt] and not direction and not item
-    s[column.legal_share] = legal.mean()
-    s[column.legal_steps] = legal[1:9].mean()
-    s[column.can_ascend] = legal[17]
-    s[column.can_descend] = legal[18]
-    s[column.can_kick] = legal[20]
-    s[column.can_eat] = legal[21]
+    direction = a[ATOM.prompt] and a[ATOM.q_dir]
+    item = a[ATOM.prompt] and a[ATOM.q_eat_item] and not direction
+    s[COLUMN.prompt] = a[ATOM.prompt]
+    s[COLUMN.prompt_direction] = direction
+    s[COLUMN.prompt_item] = item
+    s[COLUMN.prompt_yes_no] = a[ATOM.prompt] and not direction and not item
+    s[COLUMN.legal_share] = legal.mean()
+    s[COLUMN.legal_steps] = legal[1:9].mean()
+    s[COLUMN.can_ascend] = legal[17]
+    s[COLUMN.can_descend] = legal[18]
+    s[COLUMN.can_kick] = legal[20]
+    s[COLUMN.can_eat] = legal[21]
 
 
 @kernel_part
