@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tedg.learn.parameters import FlatParameters
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.stages import make_schedule
+from tedg.processes import WorkerError
 
 CPU = torch.device("cpu")
 
@@ -53,6 +56,57 @@ def first_gradient(*overrides):
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
     result = learner.update(collector.collect(settings), settings)
     return learner.parameters.gradient.clone(), result
+
+
+def two_processes():
+    """A learner with a further process, after one update; the rollout and settings of that."""
+    config, env, policy = toy(*SMALL, "ppo.num_steps=32", "ppo.minibatch_size=128")
+    stages, budget = make_schedule(config)
+    settings = stages[0].settings(budget.total / 2)
+    rollout = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0), threads=2)
+    learner.update(rollout, settings)
+    return learner, rollout, settings
+
+
+def test_a_killed_process_is_named():
+    learner, rollout, settings = two_processes()
+    (child,) = learner.shards._children
+    child.process.kill()
+    with pytest.raises(WorkerError, match=r"^learner process 1 \(process \d+\) was killed by SIGKILL"):
+        learner.update(rollout, settings)
+    with pytest.raises(WorkerError, match="closed"):
+        learner.update(rollout, settings)
+
+
+def test_closing_ends_the_processes():
+    learner, *_ = two_processes()
+    (child,) = learner.shards._children
+    assert child.process.poll() is None
+    learner.close()
+    assert child.process.poll() == 0
+    learner.close()
+
+
+ORPHAN = """
+import os, signal, test_shards
+learner, *_ = test_shards.two_processes()
+print(learner.shards._children[0].process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_process_outlives_its_parent():
+    parent = subprocess.run(
+        [sys.executable, "-c", ORPHAN], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
+    )
+    assert parent.returncode == -signal.SIGKILL
+    pid = int(parent.stdout)
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {pid} is still there")
 
 
 def relative_difference(ours, expected):

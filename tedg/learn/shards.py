@@ -113,6 +113,8 @@ class Shards:
         self._inputs, self._routing = inputs, routing
         if self._num_parts == 1:
             return
+        if not self.close.alive:
+            raise WorkerError("the learner's processes are closed, or one of them was lost before")
         if not self._shared:
             self._start()
         for name, value in {**inputs.tensors(), **_statistics(self._policy)}.items():
