@@ -99,11 +99,12 @@ def test_answers_without_being_asked_are_those_of_nle():
         script = [(*rng.integers(2, size=3), texts[rng.integers(4)], rng.random() < 0.2) for _ in range(20)]
         script += [(0, 0, 0, b"", True)]
         game._nethack = ours = Scripted(script, game._internal, game._message)
-        over = game._press(107)
+        game.press(8)
+        over = game._answer()
         shown = plain.nethack._obs
         theirs = Scripted(script, shown[plain._internal_index], shown[plain._message_index])
         plain.nethack.step = lambda key, to=theirs, shown=shown: to.step(key) or (shown, to.done())
-        _, done = plain._perform_known_steps(*plain.nethack.step(107))
+        _, done = plain._perform_known_steps(*plain.nethack.step(game._keys[8]))
         assert (ours.keys, over) == (theirs.keys, done)
     game.close()
     plain.close()

@@ -104,10 +104,14 @@ class GameBlock:
         The step before must have been written into the other slot.
         """
         memory, playing = self._memory, self._memory.playing
-        results = []
         for row, (game, action) in enumerate(zip(self._games, memory.action.tolist(), strict=True)):
             playing[row] = True
-            results.append(game.step(action))
+            game.press(action)
+            playing[row] = False
+        results = []
+        for row, game in enumerate(self._games):
+            playing[row] = True
+            results.append(game.settle())
             playing[row] = False
         memory.reward[:] = [r.reward for r in results]
         memory.terminated[:] = [r.terminated for r in results]
@@ -121,12 +125,11 @@ class GameBlock:
         for row in died.tolist():
             self._start(row)
         self._observe(self._rows, slot)
-        for rows, last in ((died, memory.observations[1 - slot]), (cut, memory.observations[slot])):
-            for name, final in memory.final.items():
-                final[rows] = getattr(last, name)[rows]
-        for row in cut.tolist():
-            self._start(row)
+        self._keep(died, memory.observations[1 - slot])
         if len(cut):
+            self._keep(cut, memory.observations[slot])
+            for row in cut.tolist():
+                self._start(row)
             self._observe(cut, slot)
 
     def close(self) -> None:
@@ -143,6 +146,12 @@ class GameBlock:
         memory.playing[row] = False
         self._episodes[row] += 1
         self._tracker.reset(row)
+
+    def _keep(self, rows: npt.NDArray[np.int64], last: Observation) -> None:
+        """Put the rows of episodes that ended aside."""
+        if len(rows):
+            for name, final in self._memory.final.items():
+                final[rows] = getattr(last, name)[rows]
 
     def _episode_end(self, row: int) -> EpisodeEnd:
         game = self._games[row]

@@ -79,18 +79,16 @@ class MessageTable:
         """Rows in the tables of the messages [B, 256] named by `rows`; valid until the next lookup."""
         if len(self._row) + len(rows) > _CAPACITY:
             self._row.clear()
-        raw = messages.tobytes()
-        found = np.empty(len(rows), np.int64)
-        for k, row in enumerate(rows.tolist()):
-            text = raw[row * MESSAGE_BYTES : (row + 1) * MESSAGE_BYTES]
+        found = []
+        for text in messages.view(f"S{MESSAGE_BYTES}")[rows, 0].tolist():
             index = self._row.get(text)
-            found[k] = self._read(text) if index is None else index
-        return found
+            found.append(self._read(text) if index is None else index)
+        return np.array(found, np.int64)
 
-    def _read(self, padded: bytes) -> int:
-        message = padded.split(b"\0", 1)[0]
+    def _read(self, text: bytes) -> int:
+        message = text.split(b"\0", 1)[0]
         index = len(self._row)
         self.atoms[index] = message_atoms(message)
         self.offers[index] = offered_actions(message)
-        self._row[padded] = index
+        self._row[text] = index
         return index

@@ -87,15 +87,28 @@ class NetHackGame:
         self.end = ""
 
     def step(self, action: int) -> GameStep:
-        """Take an action (0..22); the next frame is in the row.
+        """Take an action (0..22); the next frame is in the row."""
+        self.press(action)
+        return self.settle()
 
-        Does what NLE's `step` does, but copies no arrays except those that NLE's rewards compare.
+    def press(self, action: int) -> None:
+        """Begin a step: NetHack takes the action, and `settle` is due.
+
+        Many games are stepped faster in two rounds than in one. NetHack's code and Python's do not fit into
+        the processor's caches together.
+        """
+        self._nethack.step(self._keys[action])
+
+    def settle(self) -> GameStep:
+        """Finish a step.
+
+        The two together do what NLE's `step` does, but copy no more than what NLE's rewards compare.
         """
         env, before = self._env, self._frame
-        done = self._press(self._keys[action])
+        done = self._answer()
         frame = self._frame = self._observe()
         status = _DEATH if done else int(env._is_episode_end(frame))
-        reward = float(env._reward_fn(before, action, frame, status))
+        reward = float(env._reward_fn(before, None, frame, status))
         if status != _RUNNING and not done:
             env._quit_game(env.nethack._obs, done)
         self.length += 1
@@ -111,10 +124,9 @@ class NetHackGame:
             self.end = "truncated" if truncated else ""
         return GameStep(reward, status != _RUNNING, truncated)
 
-    def _press(self, key: int) -> bool:
-        """Send a key and the answers that NLE gives by itself; True if the game ended."""
+    def _answer(self) -> bool:
+        """Give the answers that NLE gives by itself; True if the game is over."""
         game = self._nethack
-        game.step(key)
         while not game.done():
             _, asks, wants_text, shows_more, *_ = self._internal.tolist()
             if shows_more:

@@ -31,7 +31,7 @@ class Observation:
 
     def items(self) -> list[tuple[str, Any]]:
         """(name, array) of every field that is present."""
-        return [(f.name, v) for f in fields(self) if (v := getattr(self, f.name)) is not None]
+        return [(name, v) for name in _FIELDS if (v := getattr(self, name)) is not None]
 
     def map(self, fn: Callable[[Any], Any]) -> Observation:
         """Apply `fn` to every present field."""
@@ -59,6 +59,9 @@ class Observation:
         import torch  # 100 MB that no process with games alone should need
 
         return self.map(lambda value: torch.as_tensor(value).to(device))
+
+
+_FIELDS = tuple(f.name for f in fields(Observation))
 
 
 @dataclass(frozen=True, slots=True)

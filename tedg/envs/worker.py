@@ -10,8 +10,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tedg.envs.block import GameBlock, GameSettings
@@ -54,31 +53,27 @@ def _serve(setup: Setup, channel: socket.socket) -> None:
     memory = GameMemory.over(shared, spec, setup.num_envs)
     blocks: dict[int, GameBlock] = {}
     try:
-        with _limit(setup.start_seconds):
-            for group, rows in setup.blocks.items():
-                blocks[group] = GameBlock(setup.settings, setup.seeds, rows.start, memory.rows(rows))
+        _limit(setup.start_seconds)
+        for group, rows in setup.blocks.items():
+            blocks[group] = GameBlock(setup.settings, setup.seeds, rows.start, memory.rows(rows))
         while command := channel.recv(MESSAGE_BYTES):
             kind, group, slot = command
-            with _limit(setup.start_seconds if kind == RESET else setup.step_seconds):
-                if kind == RESET:
-                    blocks[group].reset(slot)
-                else:
-                    blocks[group].step(slot)
+            _limit(setup.start_seconds if kind == RESET else setup.step_seconds)
+            if kind == RESET:
+                blocks[group].reset(slot)
+            else:
+                blocks[group].step(slot)
             channel.send(bytes([group]))
     finally:
+        _limit(setup.start_seconds)
         for block in blocks.values():
             block.close()
 
 
-@contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Let the kernel end this process by SIGPROF when it has computed for so long.
+def _limit(seconds: float) -> None:
+    """Let the kernel end this process by SIGPROF when from now on it has computed for so long.
 
     A game that hangs would outlive its parent otherwise: it neither sees the closed socket nor lets Python
-    handle a signal. CPU time stands still while the process is stopped by Ctrl-Z.
+    handle a signal. CPU time stands still while the process waits for a command or is stopped by Ctrl-Z.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
