@@ -64,6 +64,12 @@ def test_comparing_and_selecting_keep_the_same_keys(monkeypatch):
     assert torch.equal(TopKGate(0.3)(scores), few)
 
 
+def test_scores_that_are_not_numbers_are_passed_on():
+    scores = torch.randn(500, 40, generator=torch.Generator().manual_seed(0))
+    scores[torch.rand(500, 40, generator=torch.Generator().manual_seed(1)) < 0.2] = math.nan
+    assert torch.equal(TopKGate(0.3)(scores).isnan(), scores.isnan())
+
+
 def test_gradient_flows_only_through_kept_keys():
     scores = torch.randn(2, 4, 1, 20, requires_grad=True)
     gated = TopKGate(0.3)(scores)

@@ -65,7 +65,7 @@ def keep_largest(scores: _Reals, count: int, kept: npt.NDArray[np.bool_]) -> Non
                 total += 1
                 edge = max(edge, larger[i])
         i = size - 1
-        while total > count:  # too many only because of equals at the edge
+        while total > count and i >= 0:  # too many because of equals at the edge, or of NaN
             if larger[i] == edge:
                 kept[n, i] = False
                 total -= 1
