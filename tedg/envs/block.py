@@ -113,10 +113,8 @@ class GameBlock:
             playing[row] = True
             results.append(game.settle())
             playing[row] = False
-        memory.reward[:] = [r.reward for r in results]
-        memory.terminated[:] = [r.terminated for r in results]
-        memory.truncated[:] = [r.truncated for r in results]
-        died, cut = np.flatnonzero(memory.terminated), np.flatnonzero(memory.truncated)
+        memory.reward[:], memory.terminated[:], memory.truncated[:] = zip(*results, strict=True)
+        (died,), (cut,) = memory.terminated.nonzero(), memory.truncated.nonzero()
         for row in (*died.tolist(), *cut.tolist()):
             memory.note_end(row, self._episode_end(row))
 

@@ -88,9 +88,9 @@ def _original() -> _Original | None:
     """The original, or None if it is no library of the expected kind."""
     try:
         file = os.open(nle_nethack.DLPATH, os.O_RDONLY)
-    except OSError:
+        content = np.frombuffer(mmap.mmap(file, 0, prot=mmap.PROT_READ), np.uint8)
+    except (OSError, ValueError):
         return None
-    content = np.frombuffer(mmap.mmap(file, 0, prot=mmap.PROT_READ), np.uint8)
     segments = _read_only_segments(content[:4096].tobytes())
     return _Original(file, content, segments) if segments else None
 

@@ -76,7 +76,7 @@ class NetHackVectorEnv:
             self._players.reset(group, 0)
         for group in range(len(self.groups)):
             self._players.wait(group)
-        return self._players.memory.observations[0].map(np.copy)
+        return self._players.memory.observations[0].map(_copy)
 
     def send(self, group: int, actions: npt.NDArray[np.int64]) -> None:
         """Begin a step of one group, with one action (0..22) per game of it.
@@ -102,9 +102,9 @@ class NetHackVectorEnv:
         self._sent[group] = False
         self._players.wait(group)
         memory, first_env = self._memory[group], self.groups[group].start
-        ended = np.flatnonzero(memory.terminated | memory.truncated)
+        (ended,) = (memory.terminated | memory.truncated).nonzero()
         return Step(
-            observation=memory.observations[self._slots[group]].map(np.copy),
+            observation=memory.observations[self._slots[group]].map(_copy),
             reward=memory.reward.copy(),
             terminated=memory.terminated.copy(),
             truncated=memory.truncated.copy(),
@@ -121,6 +121,10 @@ class NetHackVectorEnv:
     def close(self) -> None:
         """Release every game and end the workers. May be called again."""
         self._players.close()
+
+
+def _copy(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return array.copy()
 
 
 def _check(actions: npt.NDArray[np.int64], num_envs: int) -> None:
