@@ -13,7 +13,7 @@ from typing import Any
 
 from tedg.config import RunConfig
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
-from tedg.module_schemas import NO_LOGIC, refuse_foreign_targets
+from tedg.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, refuse_foreign_targets
 from tedg.schema import Faults, read
 
 
@@ -27,6 +27,7 @@ def check_config(node: Mapping[str, Any], faults: Faults) -> RunConfig | None:
     # Checks across groups read single values, so that they still work beside faults in other groups.
     _check_rollout(node, faults)
     _check_hypergraph(node, faults)
+    _check_routing(node, faults)
     _check_device(node, faults)
     _check_paths(node, faults)
     return config if not faults.lines else None
@@ -63,22 +64,51 @@ def _check_hypergraph(node: Mapping[str, Any], faults: Faults) -> None:
             faults.add("env.hypergraph", name, line)
         return
     number, known = _get(node, "policy", "num_experts"), len(hypergraph.experts)
-    if _numbers(number) and number != known and _get(node, "logic", "_target_") != NO_LOGIC:
-        for key in _aligned_stages(node):
-            right = f"alignment needs the hypergraph's {known} experts; take {known}, or {key}=0"
+    # A single expert is a control: nothing is left to align.
+    if _numbers(number) and number not in (1, known) and _get(node, "logic", "_target_") != NO_LOGIC:
+        for key, stage in _stages(node):
+            if _get(stage, "alignment_coef") != 0:
+                right = f"alignment needs the hypergraph's {known} experts; take {known}"
+                right += f", or {key}.alignment_coef=0"
+                faults.add("policy.num_experts", number, right)
+    for key, routing in _routings(node):
+        if _get(routing, "_target_") == SYMBOLIC_ROUTING and _numbers(number) and number != known:
+            right = f"{key} mixes the hypergraph's {known} experts by their operators; take {known}"
             faults.add("policy.num_experts", number, right)
 
 
-def _aligned_stages(node: Mapping[str, Any]) -> Iterator[str]:
+def _check_routing(node: Mapping[str, Any], faults: Faults) -> None:
+    number = _get(node, "policy", "num_experts")
+    for key, routing in _routings(node):
+        if _get(routing, "_target_") == SYMBOLIC_ROUTING and _get(node, "logic", "_target_") == NO_LOGIC:
+            right = (
+                "mixes the experts by their operators' scores, and logic=none has none; take another routing"
+            )
+            faults.add(f"{key}._target_", SYMBOLIC_ROUTING, right)
+        k = _get(routing, "k")
+        if _numbers(k, number) and k > number:
+            faults.add(f"{key}.k", k, f"must be at most policy.num_experts={number}")
+        exponents = _get(routing, "exponent")
+        if isinstance(exponents, Mapping):
+            for _, stage in _stages(node):
+                if (name := _get(stage, "name")) not in exponents:
+                    faults.report(f"{key}.exponent.{name}: is missing: [at the stage's start, at its end]")
+
+
+def _stages(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     phases = _get(node, "stage", "phases")
-    stages = (
-        {f"stage.phases.{name}": phase for name, phase in phases.items()}
-        if phases
-        else {"stage": node["stage"]}
-    )
-    for key, stage in stages.items():
-        if _get(stage, "alignment_coef") != 0:
-            yield f"{key}.alignment_coef"
+    if isinstance(phases, Mapping):
+        yield from ((f"stage.phases.{name}", phase) for name, phase in phases.items())
+    else:
+        yield "stage", _get(node, "stage")
+
+
+def _routings(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The routing that replaces the stages' own, or each stage's."""
+    if _get(node, "routing", "_target_") is not None:
+        yield "routing", node["routing"]
+    else:
+        yield from ((f"{key}.routing", _get(stage, "routing")) for key, stage in _stages(node))
 
 
 def _check_device(node: Mapping[str, Any], faults: Faults) -> None:

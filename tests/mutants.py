@@ -106,15 +106,14 @@ MUTANTS = (
     Mutant(
         "05b temperature not passed on",
         "tedg/models/policy.py",
-        "        router_logits = self.router(context) / column\n",
-        "        router_logits = self.router(context)\n",
+        "        router_logits = self._expert_scores(routing.source, context, logic) / column\n",
+        "        router_logits = self._expert_scores(routing.source, context, logic)\n",
         "test_05b_the_annealed_temperature_reaches_the_router",
     ),
     Mutant(
         "06a top-2 softmax as sparsemax",
         "tedg/models/routing.py",
-        "        return sparsemax(_scaled(logits, temperature), dim=-1)\n",
-        "        z = _scaled(logits, temperature)\n"
+        "        return sparsemax(z)\n",
         "        top = z.topk(2, dim=-1)\n"
         "        return torch.zeros_like(z).scatter(-1, top.indices, torch.softmax(top.values, dim=-1))\n",
         "test_06a_sparsemax_is_the_projection_onto_the_simplex",

@@ -65,7 +65,7 @@ def refusal(*overrides: str) -> str:
         ("fusion.gate.keep=0", "fusion.gate.keep=0.0", "above 0 and at most 1"),
         ("fusion.gate.keep=1.01", "fusion.gate.keep=1.01", "above 0 and at most 1"),
         ("logic.num_heads=5", "logic.embedding_dim=64", "multiple of num_heads=5"),
-        ("policy.num_experts=1", "policy.num_experts=1", "stage.alignment_coef=0"),
+        ("policy.num_experts=3", "policy.num_experts=3", "stage.alignment_coef=0"),
         ("policy.expert_input=logic", "policy.expert_input=logic", "context, vision"),
         ("env.num_workers=-1", "env.num_workers=-1", "at least 0"),
         ("env.action_mask=illegal", "env.action_mask=illegal", "did you mean legal?"),
@@ -275,3 +275,29 @@ def test_the_same_fault_in_several_jobs_of_a_sweep_is_one_line() -> None:
         compose_all(["fusion=concat,cross_atn", "seed=b"], multirun=True)
     lines = str(caught.value).splitlines()[1:]
     assert [line.split("=")[0].strip() for line in lines] == ["seed", "fusion"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "right"),
+    [
+        (("routing=symbolic", "logic=none"), "routing._target_=", "logic=none has none"),
+        (
+            ("routing=symbolic", "policy.num_experts=1"),
+            "policy.num_experts=1",
+            "take 4",
+        ),
+        (("routing=topk_softmax", "policy.num_experts=1"), "routing.k=2", "policy.num_experts=1"),
+        (("routing=topk_softmax", "routing.k=0"), "routing.k=0", "at least 1"),
+        (("routing=entmax", "~routing.exponent.warmup"), "routing.exponent.warmup", "is missing"),
+        (("routing=entmax", "routing.exponent.finetune=[2.0,2.5]"), "routing.exponent.finetune", "at most 2"),
+        (("routing=entmax", "routing.exponent.warmup=1"), "routing.exponent.warmup=1", "2 values"),
+    ],
+)
+def test_a_routing_that_cannot_work_is_refused(overrides: tuple[str, ...], key: str, right: str) -> None:
+    message = refusal(*overrides)
+    line = next(line for line in message.splitlines() if line.strip().startswith(key))
+    assert right in line
+
+
+def test_one_expert_needs_no_change_of_the_losses() -> None:
+    assert compose(["policy.num_experts=1"]).config.policy.num_experts == 1

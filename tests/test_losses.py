@@ -9,6 +9,7 @@ import torch
 
 from tedg.learn import losses
 from tedg.learn.losses import AlignmentTarget, expert_cosines
+from tedg.models.routing import operator_membership
 
 # Two experts, two samples, three actions. Less their means over actions the rows are
 #   sample 0: e_0 = (1, 0, -1), e_1 = (1, -1, 0):    cos =  1 / (sqrt2 sqrt2) = 0.5
@@ -156,7 +157,7 @@ def test_alignment_is_not_normalised_twice():
 
 
 def make_target(**kwargs):
-    return AlignmentTarget(torch.tensor([0, 0, 1, 2]), num_experts=3, **kwargs)
+    return AlignmentTarget(operator_membership(torch.tensor([0, 0, 1, 2]), num_experts=3), **kwargs)
 
 
 def test_alignment_target_by_hand():
@@ -203,4 +204,4 @@ def test_missing_operator_scores_are_an_error_not_a_silent_zero():
 )
 def test_experts_without_operators_are_refused(experts, message):
     with pytest.raises(ValueError, match=message):
-        AlignmentTarget(torch.tensor(experts), num_experts=3)
+        operator_membership(torch.tensor(experts), num_experts=3)

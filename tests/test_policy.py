@@ -7,7 +7,7 @@ import torch
 from models_for_tests import FUSIONS, batch, toy
 
 from tedg.models.policy import masked_log_probs
-from tedg.models.routing import Softmax, Sparsemax
+from tedg.models.routing import Softmax, Sparsemax, Symbolic, Uniform
 
 
 @pytest.mark.parametrize("vision", ["glyph", "state"])
@@ -103,3 +103,32 @@ def test_without_logic_the_symbols_do_not_matter():
     assert torch.equal(policy(observation, Softmax(), 1.0).policy_logits, before)
     observation.state[:, ~symbols] = 0.5
     assert not torch.equal(policy(observation, Softmax(), 1.0).policy_logits, before)
+
+
+def test_uniform_routing_has_no_router_and_gives_equal_shares():
+    _, env, policy = toy("routing=uniform")
+    assert policy.router is None
+    alpha = policy(batch(env, policy), Uniform(), 0.5).alpha
+    torch.testing.assert_close(alpha, torch.full_like(alpha, 0.25))
+
+
+def test_symbolic_routing_follows_the_operators_of_each_expert():
+    _, env, policy = toy("routing=symbolic")
+    assert policy.router is None
+    observation = batch(env, policy)
+    output = policy(observation, Symbolic(), 0.5)
+    experts = policy.logic.expert_of_operator
+    means = torch.stack([output.operator_scores[:, experts == k].mean(dim=1) for k in range(4)], dim=1)
+    torch.testing.assert_close(output.alpha, torch.softmax(means / 0.5, dim=1))
+    assert output.alpha.std(dim=0).min() > 0
+    without = toy("routing=uniform", "logic=none")[2]
+    with pytest.raises(ValueError, match="needs a hypergraph"):
+        without(observation, Symbolic(), 1.0)
+
+
+def test_one_expert_has_no_router():
+    _, env, policy = toy("policy.num_experts=1")
+    assert policy.router is None
+    output = policy(batch(env, policy), Softmax(), 1.0)
+    assert (output.alpha == 1).all()
+    torch.testing.assert_close(output.policy_logits, output.expert_logits[:, 0])

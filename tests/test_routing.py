@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import entmax
 import pytest
 import torch
 
-from tedg.models.routing import Softmax, Sparsemax, sparsemax
+from tedg.models import simplex
+from tedg.models.routing import (
+    AnnealedEntmax,
+    Entmax,
+    Softmax,
+    Sparsemax,
+    TopKSoftmax,
+    operator_membership,
+)
+from tedg.models.simplex import sparsemax
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -95,3 +106,59 @@ def test_temperature_per_sample_equals_one_number(routing):
 def test_temperature_must_be_positive(routing, temperature):
     with pytest.raises(ValueError, match="temperature"):
         routing(torch.zeros(1, 4), temperature)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.0003, 1.1, 1.5, 1.9, 1.999, 2.0])
+@pytest.mark.parametrize("shape", [(300, 4), (50, 122), (20, 1)])
+def test_entmax_equals_the_package(shape, alpha):
+    z = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    theirs = torch.softmax(z, -1) if alpha == 1 else entmax.entmax_bisect(z, alpha, n_iter=100)
+    torch.testing.assert_close(simplex.entmax(z, alpha), theirs, rtol=0, atol=1e-9)
+    single = simplex.entmax(z.float(), alpha)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single, theirs.float(), rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.02, 1.5, 1.97])
+def test_entmax_gradcheck(alpha):
+    z = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: simplex.entmax(x, alpha), z)
+
+
+def test_entmax_is_a_continuous_path_from_softmax_to_sparsemax():
+    z = torch.tensor([[1.0, 0.5, 0.2, 0.0]])
+    path = torch.cat([simplex.entmax(z, 1 + step / 200) for step in range(201)])
+    torch.testing.assert_close(path[0], torch.softmax(z, -1)[0])
+    torch.testing.assert_close(path[-1], sparsemax(z)[0])
+    assert (path[1:] - path[:-1]).abs().max() < 0.01
+    with pytest.raises(ValueError, match="from 1 to 2"):
+        simplex.entmax(z, 2.1)
+
+
+def test_entmax_of_huge_and_of_missing_scores():
+    p = simplex.entmax(torch.tensor([[1e30, 0.0], [-1e30, -1e30], [0.0, -torch.inf]]), 1.5)
+    torch.testing.assert_close(p, torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]]))
+
+
+def test_the_annealed_exponent_follows_the_stage():
+    routing = AnnealedEntmax({"warmup": (1.0, 1.0), "transition": (1.0, 2.0)})
+    assert routing.at("warmup", 0.7) == Entmax(1.0)
+    assert routing.at("transition", 0.25) == Entmax(1.25)
+    z = torch.randn(5, 4)
+    torch.testing.assert_close(routing.at("transition", 1.0)(z, 0.5), Sparsemax()(z, 0.5))
+
+
+def test_topk_softmax_uses_two_experts_and_at_most_ln_2():
+    z = torch.tensor([[1.0, 1.0, 1.0, 0.0], [3.0, 0.0, 1.0, 2.0]], requires_grad=True)
+    alpha = TopKSoftmax(2)(z, 1.0)
+    torch.testing.assert_close(alpha[0].detach(), torch.tensor([0.5, 0.5, 0.0, 0.0]))  # ties: the first
+    assert (alpha > 0).sum(1).tolist() == [2, 2]
+    assert torch.special.entr(alpha).sum(1).max() <= math.log(2) + 1e-6
+    alpha[1, 0].backward()
+    assert z.grad[1, 1] == z.grad[1, 2] == 0
+    assert z.grad[1, 3] < 0 < z.grad[1, 0]
+
+
+def test_membership_averages_scores_per_expert():
+    membership = operator_membership(torch.tensor([0, 1, 0]), 2)
+    torch.testing.assert_close(torch.tensor([[1.0, 7.0, 3.0]]) @ membership, torch.tensor([[2.0, 7.0]]))

@@ -33,7 +33,8 @@ def liveness(
         f"gradient/{name}": _norm(policy.fusion.get_parameter(path))
         for name, path in policy.fusion.attention_parameters.items()
     }
-    figures["gradient/router"] = sum(_norm(p) ** 2 for p in policy.router.parameters()) ** 0.5
+    if policy.router is not None:
+        figures["gradient/router"] = sum(_norm(p) ** 2 for p in policy.router.parameters()) ** 0.5
     policy.zero_grad(set_to_none=True)
     with torch.no_grad():
         weights = acted.output.attention_weights

@@ -94,22 +94,14 @@ class AlignmentTarget(nn.Module):
     updates: Tensor
     membership: Tensor
 
-    def __init__(self, operator_experts: Int[Tensor, " O"], num_experts: int, window: int = 50) -> None:
-        """`operator_experts` names each operator's expert; ValueError if an expert has none."""
+    def __init__(self, membership: Float[Tensor, "O K"], window: int = 50) -> None:
+        """`membership` averages operators' scores per expert (see `operator_membership`)."""
         super().__init__()
-        operator_experts = torch.as_tensor(operator_experts, dtype=torch.int64)
-        if ((operator_experts < 0) | (operator_experts >= num_experts)).any():
-            raise ValueError(f"operators must belong to experts 0 to {num_experts - 1}")
-        counts = torch.bincount(operator_experts, minlength=num_experts)
-        empty = (counts == 0).nonzero().flatten().tolist()
-        if empty:
-            raise ValueError(f"alignment needs operators for every expert; none for expert {empty}")
         if window < 1:
             raise ValueError(f"window must be at least 1, not {window}")
         self.window = window
-        membership = functional.one_hot(operator_experts, num_experts).float() / counts
-        self.register_buffer("membership", membership, persistent=False)  # [O, K], columns sum to 1
-        self.register_buffer("average", torch.zeros(num_experts))
+        self.register_buffer("membership", membership.clone(), persistent=False)
+        self.register_buffer("average", membership.new_zeros(membership.shape[1]))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()

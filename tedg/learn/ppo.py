@@ -59,14 +59,21 @@ class Learner:
             name: self.parameters.gradients([policy.fusion.get_parameter(path)])
             for name, path in policy.fusion.attention_parameters.items()
         }
-        self._watched["router"] = self.parameters.gradients(
-            policy.router.parameters()
-        )  # figures of each step
+        if policy.router is not None:
+            self._watched["router"] = self.parameters.gradients(policy.router.parameters())
         self.shards = Shards(policy, self.parameters, config.minibatch_size, threads)
         self.alignment: losses.AlignmentTarget | None = None
-        if (experts := policy.logic.expert_of_operator) is not None:
-            num_experts = policy.experts.num_experts
-            self.alignment = losses.AlignmentTarget(experts.cpu(), num_experts).to(experts.device)
+        if policy.router is not None and policy.operator_membership is not None:
+            self.alignment = losses.AlignmentTarget(policy.operator_membership)
+
+    @property
+    def alignment_off(self) -> str | None:
+        """Why there is no alignment loss in any stage; None where there is one."""
+        if self.alignment is not None:
+            return None
+        if self.policy.logic.expert_of_operator is None:
+            return "there is no hypergraph"
+        return "there is no router" if self.policy.router is None else "operators have other experts"
 
     def close(self) -> None:
         """End the processes that share the work, if there are any. May be called again."""
@@ -155,9 +162,10 @@ class Learner:
         sums: dict[str, list[Tensor]],
     ) -> None:
         """One optimiser step; losses are functions of the whole minibatch, however it is shared."""
-        # Off only where there is no hypergraph; a hypergraph without scores is an error inside.
-        temperature = settings.weights.alignment_temperature
-        aligned = None if self.alignment is None else self.alignment(scores, temperature)
+        # Off only where no router can follow operators; a hypergraph without scores is an error inside.
+        aligned = None
+        if self.alignment is not None and settings.routing.source == "router":
+            aligned = self.alignment(scores, settings.weights.alignment_temperature)
         terms = objective_terms(now, targets, self.config, aligned)
         total = weighted_total(terms, settings.weights, self.config.value_coef)
         self._require_finite(torch.stack(list(terms.values())), "loss", list(terms))

@@ -13,6 +13,7 @@ from tedg.envs.observation import VectorEnv
 from tedg.errors import ConfigError
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.instantiate import build
+from tedg.learn.stages import make_schedule
 from tedg.models.build import build_policy
 from tedg.models.policy import MoEPolicy
 
@@ -57,7 +58,9 @@ def make_policy(config: RunConfig, env: VectorEnv, hypergraph: Hypergraph, devic
         "fusion": config.fusion,
         "policy": asdict(config.policy),
     }
-    policy = build_policy(nodes, env.spec, hypergraph).to(device)
+    stages, _ = make_schedule(config)
+    with_router = any(stage.routing.source == "router" for stage in stages)
+    policy = build_policy(nodes, env.spec, hypergraph, with_router).to(device)
     policy.mixed_precision = config.precision == "bfloat16"
     if config.compile:
         policy.compile_parts()

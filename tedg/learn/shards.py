@@ -74,8 +74,14 @@ class Shard:
         """Gradient of all parameters, flat, from those of the last evaluation's tensors."""
         assert self._evaluation is not None
         outputs, self._evaluation = self._evaluation.tensors(), None
+        # Some outputs may be constants: the scores of a routing that reads nobody's, for one.
+        live = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
         parts = torch.autograd.grad(
-            outputs, self._parameters, gradients, allow_unused=True, materialize_grads=True
+            [output for output, _ in live],
+            self._parameters,
+            [gradient for _, gradient in live],
+            allow_unused=True,
+            materialize_grads=True,
         )
         return torch.cat([gradient.flatten() for gradient in parts])
 

@@ -63,7 +63,7 @@ class Stage:
         node = self.node
         return Settings(
             stage=self.name,
-            routing=self.routing,
+            routing=self.routing.at(self.name, progress),
             temperature=between("temperature"),
             learning_rate=float(node["learning_rate"]),
             weights=LossWeights(

@@ -105,6 +105,8 @@ class Trainer:
         self.console.start(self._summary())
         if (warning := single_key_warning(self.policy.fusion, self.policy.vision.num_tokens)) is not None:
             self.console.warn(warning)
+        if (reason := self.learner.alignment_off) is not None:
+            self.console.note(f"the alignment loss is off: {reason}")
         collector: Collector | None = None
         for number, stage in enumerate(self.stages):
             while self.done < stage.end:

@@ -14,10 +14,13 @@ from tedg.instantiate import build, locate
 from tedg.models.policy import MoEPolicy
 
 
-def build_policy(nodes: Mapping[str, Mapping[str, Any]], spec: EnvSpec, hypergraph: Hypergraph) -> MoEPolicy:
+def build_policy(
+    nodes: Mapping[str, Mapping[str, Any]], spec: EnvSpec, hypergraph: Hypergraph, with_router: bool = True
+) -> MoEPolicy:
     """A policy from the nodes `vision`, `logic`, `fusion` and `policy` of a configuration.
 
-    Static settings come from the nodes, sizes from the environment and from the parts built before.
+    `with_router`: some stage's routing reads a router. Static settings come from the nodes, sizes from
+    the environment and from the parts built before.
     """
     settings = nodes["policy"]
     logic = build(nodes["logic"], hypergraph=hypergraph)
@@ -37,7 +40,7 @@ def build_policy(nodes: Mapping[str, Mapping[str, Any]], spec: EnvSpec, hypergra
         num_tokens=vision.num_tokens,
         logic_dim=logic.output_dim,
     )
-    return MoEPolicy(vision, logic, fusion, num_actions=spec.num_actions, **settings)
+    return MoEPolicy(vision, logic, fusion, num_actions=spec.num_actions, with_router=with_router, **settings)
 
 
 def parameters_per_part(policy: nn.Module) -> dict[str, int]:

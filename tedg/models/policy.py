@@ -14,8 +14,8 @@ from torch.nn import functional
 from tedg.envs.observation import Observation
 from tedg.models.experts import Experts, mlp
 from tedg.models.fusion import Fusion
-from tedg.models.logic import LogicEncoder
-from tedg.models.routing import Routing
+from tedg.models.logic import LogicEncoder, LogicOutput
+from tedg.models.routing import Routing, Source, operator_membership
 from tedg.models.vision import VisualEncoder
 
 ILLEGAL_LOGIT = -1e9  # finite, so that a row's entropy and log-probabilities stay finite
@@ -74,6 +74,8 @@ class MoEPolicy(nn.Module):
     their contracts only, never which fusion or encoder it holds.
     """
 
+    operator_membership: Tensor | None  # [O, K] averages operators' scores per expert
+
     def __init__(
         self,
         vision: VisualEncoder,
@@ -85,15 +87,24 @@ class MoEPolicy(nn.Module):
         router_hidden: Sequence[int],
         expert_hidden: Sequence[int],
         critic_hidden: Sequence[int],
+        with_router: bool = True,
     ) -> None:
-        """`expert_input` is "context" or "vision" (h_vis)."""
+        """`expert_input` is "context" or "vision" (h_vis); `with_router`: some routing will read it."""
         super().__init__()
         self.vision, self.logic, self.fusion = vision, logic, fusion
         self.expert_input = expert_input
         expert_dim = fusion.context_dim if expert_input == "context" else vision.vision_dim
-        self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
+        # A single expert leaves nothing to choose, so a router would get no gradient.
+        self.router: nn.Module | None = None
+        if with_router and num_experts > 1:
+            self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
         self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions)
         self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
+        # None where operators cannot speak for these experts; checks refuse a policy that would need it.
+        operators = logic.expert_of_operator
+        speak = operators is not None and int(operators.max()) + 1 == num_experts
+        membership = operator_membership(operators, num_experts) if speak else None
+        self.register_buffer("operator_membership", membership, persistent=False)
         self.mixed_precision = False  # matrix products in bfloat16; weights and outputs stay as they are
         self.compiled = False
 
@@ -101,7 +112,8 @@ class MoEPolicy(nn.Module):
         """Have torch compile the network, but for the graph, whose size differs from batch to batch."""
         self.compiled = True
         for part in (self.vision, self.fusion, self.router, self.experts, self.critic):
-            part.compile()
+            if part is not None:
+                part.compile()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -125,7 +137,7 @@ class MoEPolicy(nn.Module):
         fused = self.fusion(tokens, h_vis, logic.h_logic)
         context = fused.context
         column = temperature.unsqueeze(1) if isinstance(temperature, Tensor) else temperature
-        router_logits = self.router(context) / column
+        router_logits = self._expert_scores(routing.source, context, logic) / column
         alpha = routing(router_logits, 1.0)
         expert_logits = self.experts(context if self.expert_input == "context" else h_vis)
         return PolicyOutput(
@@ -140,6 +152,19 @@ class MoEPolicy(nn.Module):
             h_vis=h_vis,
             operator_scores=logic.operator_scores,
         )
+
+    def _expert_scores(
+        self, source: Source, context: Tensor, logic: LogicOutput
+    ) -> Float[Tensor, "batch experts"]:
+        """The scores that routing reads."""
+        if source == "operators":
+            if logic.operator_scores is None or self.operator_membership is None:
+                raise ValueError("this routing needs a hypergraph with an expert per expert of the policy")
+            return logic.operator_scores @ self.operator_membership.to(logic.operator_scores.dtype)
+        if source == "router" and self.router is not None:
+            scores: Tensor = self.router(context)
+            return scores
+        return context.new_zeros(len(context), self.experts.num_experts)
 
     def get_action_and_value(
         self,

@@ -1,90 +1,149 @@
-"""How router logits become the experts' shares alpha: softmax, or sparsemax with exact zeros."""
+"""How the experts' scores become their shares alpha, and whose scores these are.
+
+To add one, write a class that keeps `Routing`'s contract and one YAML file in conf/routing.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from tedg.models.largest import largest
+from tedg.models.simplex import at_least_float32, entmax, sparsemax
 
-@runtime_checkable
-class Routing(Protocol):
-    """A stateless map from router logits to a distribution over experts."""
+Source = Literal["router", "operators", "none"]
+
+
+class Routing:
+    """The contract: a stateless map from the experts' scores to a distribution over them.
+
+    `source` says whose scores it reads: the router's; those of the operators, averaged over each
+    expert's; or nobody's, which makes all scores 0. A router that no stage reads is not built.
+    """
+
+    source: ClassVar[Source] = "router"
+
+    def at(self, stage: str, progress: float) -> Routing:
+        """The map in force at `progress` (0 to 1) of a stage; itself where nothing is annealed."""
+        del stage, progress
+        return self
 
     def __call__(
         self, logits: Float[Tensor, "B K"], temperature: Float[Tensor, " B"] | float
     ) -> Float[Tensor, "B K"]:
-        """Rows on the simplex; a lower temperature is closer to one-hot."""
-        ...
+        """Rows on the simplex, float32 or wider; a lower temperature is closer to one-hot.
+
+        ValueError for a temperature that is not positive.
+        """
+        return self.shares(_scaled(logits, temperature))
+
+    def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """The map itself, at temperature 1."""
+        raise NotImplementedError
 
 
-class Softmax:
+class Softmax(Routing):
     """alpha = softmax(z / T): every expert keeps a positive share."""
 
-    def __call__(
-        self, logits: Float[Tensor, "B K"], temperature: Float[Tensor, " B"] | float
-    ) -> Float[Tensor, "B K"]:
-        """Rows on the simplex, float32 or wider. ValueError for a temperature that is not positive."""
-        return torch.softmax(_scaled(logits, temperature), dim=-1)
+    def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Softmax."""
+        return torch.softmax(z, dim=-1)
 
 
-class Sparsemax:
+class Sparsemax(Routing):
     """alpha = the point of the simplex nearest to z / T (Martins & Astudillo 2016, arXiv:1602.02068).
 
     A row is one-hot exactly when its two largest logits are at least T apart; such a row gives its
     logits no gradient.
     """
 
-    def __call__(
-        self, logits: Float[Tensor, "B K"], temperature: Float[Tensor, " B"] | float
-    ) -> Float[Tensor, "B K"]:
-        """Rows on the simplex, float32 or wider. ValueError for a temperature that is not positive."""
-        return sparsemax(_scaled(logits, temperature), dim=-1)
+    def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Sparsemax."""
+        return sparsemax(z)
 
 
-def sparsemax(z: Float[Tensor, " ..."], dim: int = -1) -> Float[Tensor, " ..."]:
-    """Euclidean projection of `z` onto the simplex along `dim` (Martins & Astudillo 2016, algorithm 1).
+@dataclass(frozen=True, slots=True)
+class Entmax(Routing):
+    """alpha-entmax of z / T with a fixed exponent: softmax at 1, sparsemax at 2."""
 
-    Half-precision input is computed and returned in float32, where rows sum to 1. An entry of -inf
-    gets exactly 0; a slice of nothing but -inf has no projection and gives NaN.
+    exponent: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.exponent <= 2:
+            raise ValueError(f"exponent must be from 1 to 2, not {self.exponent}")
+
+    def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Entmax."""
+        return entmax(z, self.exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnealedEntmax(Routing):
+    """Entmax whose exponent moves linearly within a stage: a continuous path from softmax to sparsemax.
+
+    Cooling a softmax leads to argmax instead, and the step from there to sparsemax is a jump.
     """
-    rows = _at_least_float32(z).movedim(dim, -1)
-    projected: Tensor = _Sparsemax.apply(rows)  # type: ignore[no-untyped-call]
-    return projected.movedim(-1, dim)
+
+    exponent: Mapping[str, tuple[float, float]]  # of each stage, at its start and at its end
+
+    def at(self, stage: str, progress: float) -> Entmax:
+        """Entmax with the exponent of this point."""
+        first, last = self.exponent[stage]
+        return Entmax(first + (last - first) * progress)
 
 
-class _Sparsemax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        # The projection is invariant to a shift; without the largest entry the sums cannot overflow.
-        z = z - z.amax(dim=-1, keepdim=True)
-        ordered = z.sort(dim=-1, descending=True).values
-        sums = ordered.cumsum(dim=-1)
-        rank = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
-        size = (1 + rank * ordered > sums).sum(dim=-1, keepdim=True)
-        threshold = (sums.gather(-1, size - 1) - 1) / size
-        p = (z - threshold).clamp_min(0)
-        ctx.save_for_backward(p)
-        return p
+@dataclass(frozen=True, slots=True)
+class TopKSoftmax(Routing):
+    """Softmax over the k largest logits, 0 for the others; of equal logits the first is kept.
 
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
-        # Jacobian diag(s) - s s^T / |S| with s the indicator of the support (equation 12 of the paper).
-        (p,) = ctx.saved_tensors
-        (grad,) = grad_outputs
-        support = (p > 0).to(grad.dtype)
-        mean = (grad * support).sum(dim=-1, keepdim=True) / support.sum(dim=-1, keepdim=True)
-        return support * (grad - mean)
+    The earlier implementation called this sparsemax. With k = 2 the entropy is at most ln 2, and the
+    number of experts in use never follows from the logits, as it does under sparsemax.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, not {self.k}")
+
+    def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Softmax of the logits that are kept."""
+        return torch.softmax(z.where(largest(z, self.k), -torch.inf), dim=-1)
 
 
-def _at_least_float32(z: Tensor) -> Tensor:
-    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+class Uniform(Softmax):
+    """The control without a choice: every expert has the same share in every state."""
+
+    source: ClassVar[Source] = "none"
+
+
+class Symbolic(Softmax):
+    """The control without a router: softmax of the mean score of each expert's operators."""
+
+    source: ClassVar[Source] = "operators"
+
+
+def operator_membership(operator_experts: Int[Tensor, " O"], num_experts: int) -> Float[Tensor, "O K"]:
+    """Weights that average operators' scores per expert; columns sum to 1.
+
+    ValueError for an operator of no such expert, and for an expert without operators.
+    """
+    if ((operator_experts < 0) | (operator_experts >= num_experts)).any():
+        raise ValueError(f"operators must belong to experts 0 to {num_experts - 1}")
+    counts = torch.bincount(operator_experts, minlength=num_experts)
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"every expert needs operators; none for expert {empty}")
+    return torch.nn.functional.one_hot(operator_experts, num_experts).float() / counts
 
 
 def _scaled(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if isinstance(temperature, Tensor):
         return logits / temperature.to(logits.dtype).unsqueeze(-1)
     if not temperature > 0:

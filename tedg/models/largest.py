@@ -1,0 +1,29 @@
+"""The k largest of several scores."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tedg.models.kernels import keep_largest
+
+FEW = 512  # entries up to which comparing all pairs is faster than selecting
+
+
+@torch.no_grad()
+def largest(scores: Float[Tensor, "... T"], k: int) -> Bool[Tensor, "... T"]:
+    """True at the k largest entries along the last dimension; of equal ones the first are taken."""
+    if k >= scores.shape[-1]:
+        return torch.ones_like(scores, dtype=torch.bool)
+    values = scores.detach()
+    if values.device.type == "cpu" and values.shape[-1] <= FEW:
+        kept = torch.empty(values.shape, dtype=torch.bool)
+        rows = values.reshape(-1, values.shape[-1])
+        rows = rows.float() if rows.dtype == torch.bfloat16 else rows  # which compiled loops do not know
+        keep_largest(rows.numpy(), k, kept.view(rows.shape).numpy())
+        return kept
+    # topk promises no order among equals, so it gives only the k-th value, and ties are settled here.
+    lowest = values.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+    above, tied = values > lowest, values == lowest
+    return above | (tied & (tied.cumsum(dim=-1) <= k - above.sum(dim=-1, keepdim=True)))
