@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,14 +175,16 @@ def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> C
     refuse_foreign_launchers(_plain(full.hydra), faults)
     resolved, saved = resolve(cfg, faults)
     config = check_config(resolved, faults)
-    ancestors = _ancestors(resolved.get("stage"), full.hydra.runtime.config_sources, faults)
+    ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
     return Composed(config, resolved, saved, ancestors, tuple(full.hydra.overrides.task), sweep)
 
 
-def _ancestors(stage: Any, sources: Sequence[Any], faults: Faults) -> dict[str, dict[str, Any]]:
-    """The stages before `stage`, nearest first, as their YAML files have them."""
+def _ancestors(
+    cfg: DictConfig, stage: Any, sources: Sequence[Any], faults: Faults
+) -> dict[str, dict[str, Any]]:
+    """The stages before `stage`, nearest first, as their YAML files have them, resolved within `cfg`."""
     found: dict[str, dict[str, Any]] = {}
     folders = [Path(source.path) / "stage" for source in sources if source.schema == "file"]
     key = "stage.parent"
@@ -193,7 +196,10 @@ def _ancestors(stage: Any, sources: Sequence[Any], faults: Faults) -> dict[str, 
             known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
             faults.add(key, parent, f"there is no such stage{did_you_mean(parent, known)}")
             break
-        found[parent] = stage = _plain(OmegaConf.load(files[0]))
+        with_parent = copy.deepcopy(cfg)
+        with_parent.stage = OmegaConf.load(files[0])
+        stage, _ = resolve(with_parent.stage, faults)
+        found[parent] = stage
         key = f"{files[0]}: parent"
     return found
 

@@ -86,6 +86,25 @@ class StageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StagePreset:
+    """What a preset decides for one stage."""
+
+    learning_rate: Positive
+    entropy_coef: NonNegative
+
+
+@dataclass(frozen=True, slots=True)
+class PresetConfig:
+    """Numbers that stages and PPO take over; they count where they are used, not here."""
+
+    num_steps: Count
+    clip_range: Positive
+    warmup: StagePreset
+    transition: StagePreset
+    finetune: StagePreset
+
+
+@dataclass(frozen=True, slots=True)
 class PhasesConfig:
     """The stages of a curriculum, in their order."""
 
@@ -201,6 +220,7 @@ class RunConfig:
     logic: Annotated[dict, Slot("logic")]  # type: ignore[type-arg]
     fusion: Annotated[dict, Slot("fusion")]  # type: ignore[type-arg]
     routing: Annotated[dict, Slot("routing", optional=True)]  # type: ignore[type-arg]
+    preset: PresetConfig
     stage: Annotated[dict, StageNode()]  # type: ignore[type-arg]
     policy: PolicyConfig
     ppo: PPOConfig

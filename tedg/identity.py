@@ -15,7 +15,8 @@ from tedg.hypergraph.schema import load_hypergraph
 from tedg.schema import Faults, read
 
 # How a run is named, stored, shown and spread over a machine says nothing about what it computes.
-VOLATILE = ("name", "paths", "run_dir", "device", "threads", "compile", "logger", "init_from")
+# A preset's numbers count where they are used.
+VOLATILE = ("name", "paths", "run_dir", "device", "threads", "compile", "logger", "init_from", "preset")
 VOLATILE_ENV = ("num_workers",)
 
 

@@ -34,8 +34,13 @@ def sound_overrides(
             faults.report(f"{line}: several values need -m, which runs each; a list is [a,b]")
             readable.remove((line, override))
     groups = [item for item in readable if _is_group(loader, item[1])]
-    good = [line for line, override in groups if _check_group(loader, override, faults)]
-    good = [line for line in good if _composes(loader, config_name, [line], line, faults)]
+    known = [(line, override) for line, override in groups if _check_group(loader, override, faults)]
+    good = []
+    for line, override in known:
+        # A group inside another, like fusion/gate, is there or not by what is chosen for the outer one.
+        outer = [one for one, other in known if override.key_or_group.startswith(f"{other.key_or_group}/")]
+        if _composes(loader, config_name, [*outer, line], line, faults):
+            good.append(line)
     if not _composes(loader, config_name, good, " ".join(good), faults):
         return []
     base = loader.load_configuration(config_name, good, RunMode.MULTIRUN, validate_sweep_overrides=False)
@@ -58,10 +63,20 @@ def _composes(
     except COMPOSE_ERRORS as error:
         reason = first_line(error)
         if "No match in the defaults list" in reason:
-            reason = f"this group has no default; write +{written}"
+            reason = _no_such_group(loader, config_name, overrides)
         faults.report(f"{written}: {reason}")
         return False
     return True
+
+
+def _no_such_group(loader: ConfigLoaderImpl, config_name: str, overrides: list[str]) -> str:
+    """Why the last of `overrides` chooses for a group that is not there."""
+    line = overrides[-1]
+    outer, _, inner = line.partition("=")[0].rpartition("/")
+    if not outer:
+        return f"this group has no default; write +{line}"
+    base = loader.load_configuration(config_name, overrides[:-1], RunMode.MULTIRUN)
+    return f"{outer}={base.hydra.runtime.choices[outer]} has no {inner} to choose"
 
 
 def _parse(line: str, faults: Faults) -> Override | None:

@@ -61,7 +61,7 @@ def refusal(*overrides: str) -> str:
         ("ppo.gamma=0", "ppo.gamma=0.0", "above 0 and at most 1"),
         ("ppo.gae_lambda=1.1", "ppo.gae_lambda=1.1", "at most 1"),
         ("ppo.minibatch_size=0", "ppo.minibatch_size=0", "at least 1"),
-        ("ppo.minibatch_size=4097", "ppo.minibatch_size=4097", "env.num_envs * ppo.num_steps = 4096"),
+        ("ppo.minibatch_size=2049", "ppo.minibatch_size=2049", "env.num_envs * ppo.num_steps = 2048"),
         ("fusion.gate.keep=0", "fusion.gate.keep=0.0", "above 0 and at most 1"),
         ("fusion.gate.keep=1.01", "fusion.gate.keep=1.01", "above 0 and at most 1"),
         ("logic.num_heads=5", "logic.embedding_dim=64", "multiple of num_heads=5"),
@@ -266,8 +266,22 @@ def test_every_option_of_every_group_is_valid() -> None:
 
     for group, options in group_options()[1].items():
         for option in options:
-            if not group.startswith("fusion/"):
-                compose([f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
+            outer = {"env/game": ["env=probe"]}.get(group, [])
+            compose([*outer, f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        (("fusion=concat", "fusion/gate=topk"), "fusion/gate=topk: fusion=concat has no gate to choose"),
+        (("env/game=action",), "env/game=action: env=nethack_score has no game to choose"),
+    ],
+)
+def test_a_choice_for_a_part_that_is_not_there_is_refused(overrides: tuple[str, ...], fault: str) -> None:
+    assert refusal(*overrides).splitlines()[1].strip() == fault
+    # Another fault beside it, and nothing else.
+    assert len(refusal(*overrides, "sed=1").splitlines()) == 3
+    assert len(refusal("env=probe", "env/game=action", "fusion/gate=none", "sed=1").splitlines()) == 2
 
 
 def test_the_same_fault_in_several_jobs_of_a_sweep_is_one_line() -> None:

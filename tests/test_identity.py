@@ -30,6 +30,16 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         ([], ["run_dir=elsewhere"]),
         ([], ["device=cpu", "threads=3", "logger=none", "init_from=none"]),
         ([], ["env.num_workers=3"]),
+        ([], ["preset=default"]),
+        (
+            ["preset=described"],
+            [
+                "stage.learning_rate=1e-4",
+                "stage.entropy_coef=0.05",
+                "ppo.num_steps=128",
+                "ppo.clip_range=0.15",
+            ],
+        ),
     ],
 )
 def test_equal(first: list[str], second: list[str]) -> None:
@@ -45,6 +55,9 @@ def test_equal(first: list[str], second: list[str]) -> None:
         "eval.games=99",
         "stage.overlap_coef=1e-9",
         "vision=state",
+        "preset=described",
+        "routing=entmax",
+        "env=nethack_gold",
     ],
 )
 def test_different(override: str) -> None:
@@ -64,6 +77,12 @@ def test_a_hypergraphs_content_counts_not_its_place(tmp_path: Path) -> None:
     text = Path("tedg/hypergraph/nethack.yaml").read_text()
     (tmp_path / "same.yaml").write_text("# another comment\n" + text)
     assert identity(f"env.hypergraph={tmp_path}/same.yaml") == identity()
+
+
+def test_the_parent_of_a_described_stage_is_the_described_one() -> None:
+    parent = parent_of(compose(["stage=transition", "preset=described"]))
+    assert parent is not None
+    assert run_id(parent.config, None) == identity("stage=warmup", "preset=described")
 
 
 def test_the_parent_is_the_same_configuration_in_the_previous_stage() -> None:

@@ -62,7 +62,7 @@ def test_nothing_is_extrapolated_beyond_a_stage(done):
 
 
 def test_each_stage_has_its_learning_rate_and_losses():
-    stages, _ = schedule("stage=curriculum", "budget.env_steps=1000")
+    stages, _ = schedule("stage=curriculum", "preset=described", "budget.env_steps=1000")
     start = [stage.settings(stage.start) for stage in stages]
     assert [s.stage for s in start] == NAMES
     assert [s.learning_rate for s in start] == [1e-4, 5e-5, 1e-5]
@@ -76,6 +76,21 @@ def test_each_stage_has_its_learning_rate_and_losses():
     assert [w.semantic for w in weights] == [0.05] * 3
     assert [w.temporal for w in weights] == [0.0, 0.01, 0.02]
     assert [w.overlap for w in weights] == [0.0, 0.03, 0.05]
+
+
+def test_a_preset_reaches_every_stage_alone_and_in_the_curriculum():
+    for preset in ("described", "default"):
+        config = compose(["stage=curriculum", f"preset={preset}"]).config
+        for name in NAMES:
+            numbers = getattr(config.preset, name)
+            alone = compose([f"stage={name}", f"preset={preset}"]).config.stage
+            for stage in (alone, config.stage["phases"][name]):
+                assert stage["learning_rate"] == numbers.learning_rate
+                assert stage["entropy_coef"] == numbers.entropy_coef
+        assert (config.ppo.num_steps, config.ppo.clip_range) == (
+            config.preset.num_steps,
+            config.preset.clip_range,
+        )
 
 
 def test_the_routers_entropy_is_maximised_first_and_minimised_last():

@@ -1,0 +1,139 @@
+"""Trains every cell of fusion x gate x vision x logic x routing x stage for a few updates, or says why not.
+
+    python tests/every_cell.py --env fake
+    python tests/every_cell.py --env nethack_score
+
+Takes about twenty minutes per environment on two cores, so it is no part of the test suite. Exits with 1
+if a cell that composes does not train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import math
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tedg.compose import compose, group_options
+from tedg.errors import ConfigError
+from tedg.identity import run_id
+
+AXES = ("vision", "logic", "routing", "stage")  # beside fusion and gate
+SMALL = (
+    "env.num_envs=8",
+    "ppo.num_steps=16",
+    "ppo.num_epochs=1",
+    "ppo.minibatch_size=64",
+    "eval.games=0",
+    "eval.players=[]",
+    "logger=none",
+    "device=cpu",
+    "threads=1",
+)
+STEPS = 640  # five rollouts: the curriculum's stages get one, two and two
+
+
+def fusions_and_gates(options):
+    """Overrides of every pair that composes, and (how many pairs, why) of those that do not."""
+    pairs, refused = [], Counter()
+    for fusion in options["fusion"]:
+        pairs.append([f"fusion={fusion}"])
+        for gate in options["fusion/gate"]:
+            pair = [f"fusion={fusion}", f"fusion/gate={gate}"]
+            try:
+                compose(pair)
+                pairs.append(pair)
+            except ConfigError as error:
+                refused[_reason(error)] += 1
+    return pairs, refused
+
+
+def settle(overrides):
+    """(run id, None) of a cell, or (None, why it is refused)."""
+    try:
+        return run_id(compose(overrides).config, None), None
+    except ConfigError as error:
+        return None, _reason(error)
+
+
+def _reason(error):
+    return str(error).splitlines()[1].strip()
+
+
+def train_cell(overrides):
+    """None if the cell trains through every stage with finite losses; else what went wrong."""
+    import torch
+
+    from tedg.learn.trainer import train
+    from tedg.track.console import QuietConsole
+    from tedg.track.metrics import read_metrics
+    from tedg.track.signals import StopFlag
+
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    config = compose(overrides).config
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = train(config, Path(folder), None, QuietConsole(), StopFlag())
+            losses = [row["loss/total"] for row in read_metrics(Path(folder) / "metrics.jsonl")]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    stages = {stage["name"] for stage in config.phases}
+    if set(result["updates_per_stage"]) != stages:
+        return f"updates only in {result['updates_per_stage']}"
+    if result["rollbacks"] or not all(math.isfinite(loss) for loss in losses):
+        return f"{result['rollbacks']} rollbacks, losses {losses}"
+    return None
+
+
+def main() -> int:
+    """Count, train, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--env", default="fake")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--every", type=int, default=1, help="only each n-th distinct run")
+    options = parser.parse_args()
+    groups = group_options()[1]
+    pairs, refused_pairs = fusions_and_gates(groups)
+    others = [[f"{axis}={option}" for option in groups[axis]] for axis in AXES]
+    fixed = [f"env={options.env}", f"budget.env_steps={STEPS}", "init_from=none", *SMALL]
+    fixed += ["env.num_workers=0"] if options.env.startswith("nethack") else []
+    cells = [[*pair, *rest, *fixed] for pair in pairs for rest in itertools.product(*others)]
+    per_pair = math.prod(len(other) for other in others)
+    refused = Counter({reason: count * per_pair for reason, count in refused_pairs.items()})
+    runs = {}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pool = multiprocessing.get_context("spawn").Pool(options.jobs)
+    for cell, (identity, reason) in zip(cells, pool.imap(settle, cells, chunksize=8), strict=True):
+        if reason is not None:
+            refused[reason] += 1
+        else:
+            runs.setdefault(identity, cell)
+    total = len(cells) + per_pair * sum(refused_pairs.values())
+    print(f"{total} cells, {total - sum(refused.values())} compose to {len(runs)} distinct runs; refused:")
+    for reason, count in refused.most_common():
+        print(f"{count:6} x {reason}", flush=True)
+    todo = list(runs.values())[:: options.every]
+    start, faults = time.monotonic(), 0
+    with pool:
+        for number, (overrides, fault) in enumerate(
+            zip(todo, pool.imap(train_cell, todo, chunksize=4), strict=True), 1
+        ):
+            if fault is not None:
+                faults += 1
+                print(f"FAILED {' '.join(overrides[:6])}: {fault}", flush=True)
+            if number % 50 == 0:
+                print(f"{number} of {len(todo)}, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{options.env}: {len(todo) - faults} of {len(todo)} runs train, {time.monotonic() - start:.0f} s")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
