@@ -121,8 +121,8 @@ MUTANTS = (
     Mutant(
         "06b softmax over heads, one kept",
         "tedg/models/fusion.py",
-        "        weights = torch.softmax(self.gate(tokens.scores(folded)), dim=-1)\n",
-        "        scores = self.gate(tokens.scores(folded))\n"
+        "        weights = self.gate(tokens.scores(folded), noise)\n",
+        "        scores = tokens.scores(folded)\n"
         "        best = scores.max(dim=1, keepdim=True).values\n"
         "        scores = scores.masked_fill(scores < best, -torch.inf)\n"
         "        weights = torch.softmax(scores, dim=1).nan_to_num()\n",

@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tedg.models.noise import Salt, uniform
 
 
 def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, output_gain: float) -> nn.Sequential:
@@ -30,11 +32,22 @@ def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, output_gain: flo
 class Experts(nn.Module):
     """K MLPs of equal shape (hidden layers with LayerNorm and ReLU), computed together.
 
-    Layer weights are stacked as [K, in, out], so K experts cost one batched product per layer.
+    Layer weights are stacked as [K, in, out], so K experts cost one batched product per layer. With
+    `dropout` each hidden unit is left out with that probability in training mode (Srivastava et al.
+    2014); which ones follows from the states' noise, so acting and learning leave out the same.
     """
 
-    def __init__(self, num_experts: int, input_dim: int, hidden: Sequence[int], num_actions: int) -> None:
+    def __init__(
+        self,
+        num_experts: int,
+        input_dim: int,
+        hidden: Sequence[int],
+        num_actions: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
+        self.inputs: tuple[str, ...] = ("noise",) if dropout > 0 else ()
         self.num_experts, self.num_actions = num_experts, num_actions
         sizes = [input_dim, *hidden, num_actions]
         self.weights = nn.ParameterList()
@@ -52,10 +65,17 @@ class Experts(nn.Module):
                 self.norm_gains.append(nn.Parameter(torch.ones(num_experts, 1, fan_out)))
                 self.norm_shifts.append(nn.Parameter(torch.zeros(num_experts, 1, fan_out)))
 
-    def forward(self, x: Float[Tensor, "batch input_dim"]) -> Float[Tensor, "batch experts actions"]:
+    def forward(
+        self, x: Float[Tensor, "batch input_dim"], noise: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch experts actions"]:
+        """Logits of every expert. ValueError without noise where there is dropout."""
         hidden = x.unsqueeze(0).expand(self.num_experts, -1, -1)
         for layer, (gain, shift) in enumerate(zip(self.norm_gains, self.norm_shifts, strict=True)):
             hidden = torch.baddbmm(self.biases[layer], hidden, self.weights[layer])
             hidden = functional.layer_norm(hidden, hidden.shape[-1:]) * gain + shift
             hidden = torch.relu(hidden)
+            if self.dropout > 0 and self.training:
+                units = (self.num_experts, hidden.shape[-1])
+                kept = uniform(noise, Salt.DROPOUT + layer, units) >= self.dropout
+                hidden = hidden * kept.transpose(0, 1) / (1 - self.dropout)
         return torch.baddbmm(self.biases[-1], hidden, self.weights[-1]).transpose(0, 1)

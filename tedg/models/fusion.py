@@ -5,15 +5,17 @@ To add one, write a class that keeps `Fusion`'s contract and one YAML file in co
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tedg.models.gate import Gate
+from tedg.models.largest import largest
 from tedg.models.norm import RunningNorm
-from tedg.models.tokens import Tokens
+from tedg.models.tokens import DenseTokens, Tokens
 
 
 class FusionOutput(NamedTuple):
@@ -27,8 +29,11 @@ class Fusion(nn.Module):
     """The contract of a fusion: called with both streams' outputs, it returns a `FusionOutput`.
 
     It is built with the sizes `vision_dim`, `token_dim`, `num_tokens` and `logic_dim`, followed by the
-    settings of its YAML file.
+    settings of its YAML file. `noise` is one random number per state, the same while acting and while
+    learning; it is there only for a fusion that asks for it in `inputs`.
     """
+
+    inputs: tuple[str, ...] = ()  # observation fields it reads; ("noise",) where it is random
 
     reads_head: ClassVar[bool]  # whether it uses h_vis; a head that nothing reads is not built
     # Parameters that decide where attention looks, by label; their gradients are measured.
@@ -51,8 +56,26 @@ class ConcatFusion(Fusion):
         tokens: Tokens,
         h_vis: Float[Tensor, "batch vision_dim"],
         h_logic: Float[Tensor, "batch logic_dim"],
+        noise: Int[Tensor, " batch"] | None,
     ) -> FusionOutput:
         return FusionOutput(torch.cat([h_vis, h_logic], dim=1), None)
+
+
+class ConcatTokensFusion(ConcatFusion):
+    """V3 with the mean of the visual tokens added: what tokens bring without attention."""
+
+    def __init__(self, vision_dim: int, token_dim: int, num_tokens: int, logic_dim: int) -> None:
+        super().__init__(vision_dim, token_dim, num_tokens, logic_dim)
+        self.context_dim += token_dim
+
+    def forward(
+        self,
+        tokens: Tokens,
+        h_vis: Float[Tensor, "batch vision_dim"],
+        h_logic: Float[Tensor, "batch logic_dim"],
+        noise: Int[Tensor, " batch"] | None,
+    ) -> FusionOutput:
+        return FusionOutput(torch.cat([h_vis, h_logic, tokens.mean()], dim=1), None)
 
 
 class CrossAttentionFusion(Fusion):
@@ -82,6 +105,7 @@ class CrossAttentionFusion(Fusion):
         super().__init__()
         self.context_dim = logic_dim
         self.gate = gate
+        self.inputs = ("noise",) if gate.random else ()
         self.num_heads = num_heads
         self.scale = head_dim**-0.5
         self.query = nn.Linear(logic_dim, num_heads * head_dim)
@@ -101,12 +125,75 @@ class CrossAttentionFusion(Fusion):
         tokens: Tokens,
         h_vis: Float[Tensor, "batch vision_dim"],
         h_logic: Float[Tensor, "batch logic_dim"],
+        noise: Int[Tensor, " batch"] | None,
     ) -> FusionOutput:
         batch = len(h_logic)
         query = self.query(h_logic).view(batch, self.num_heads, -1).transpose(0, 1)
         folded = torch.bmm(query * self.scale, self.key).transpose(0, 1)  # [B, heads, token_dim]
-        weights = torch.softmax(self.gate(tokens.scores(folded)), dim=-1)
+        weights = self.gate(tokens.scores(folded), noise)
         pooled = tokens.pooled(weights)  # [B, heads, token_dim]
         attended = torch.bmm(pooled.transpose(0, 1), self.value).transpose(0, 1).reshape(batch, -1)
         context = self.norm(self.attended_norm(self.output(attended)) + h_logic)
         return FusionOutput(context, weights.unsqueeze(2))
+
+
+class HeadGateFusion(CrossAttentionFusion):
+    """V4 as an earlier implementation had it, kept to reproduce its figures: a gate over heads, not keys.
+
+    All of vision is one token, the mean. Each head scores it, the k highest-scored heads are kept, and
+    the softmax runs over heads. With 30 % of four heads one head is left, so its weight is always 1 and
+    three of four weights are always 0 (a "sparsity" of 0.75), whatever the state; W_Q and W_K get exactly
+    zero gradient.
+    """
+
+    def __init__(
+        self,
+        vision_dim: int,
+        token_dim: int,
+        num_tokens: int,
+        logic_dim: int,
+        num_heads: int,
+        head_dim: int,
+        keep: float,
+    ) -> None:
+        """`keep` is the share of heads, at least one. ValueError outside (0, 1]."""
+        if not 0 < keep <= 1:
+            raise ValueError(f"keep must be in (0, 1], not {keep}")
+        gate = _HeadGate(max(1, int(keep * num_heads)))
+        super().__init__(vision_dim, token_dim, 1, logic_dim, gate, num_heads, head_dim)
+
+    def forward(
+        self,
+        tokens: Tokens,
+        h_vis: Float[Tensor, "batch vision_dim"],
+        h_logic: Float[Tensor, "batch logic_dim"],
+        noise: Int[Tensor, " batch"] | None,
+    ) -> FusionOutput:
+        pooled = DenseTokens(tokens.mean().unsqueeze(1))
+        return super().forward(pooled, h_vis, h_logic, noise)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeadGate(Gate):
+    """From the scores of one key by H heads to weights over heads."""
+
+    kept_heads: int
+
+    def __call__(
+        self, scores: Float[Tensor, "B H 1"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H 1"]:
+        """Softmax over the heads that are kept."""
+        by_head = scores.transpose(1, 2)
+        kept = by_head.where(largest(by_head, self.kept_heads), -torch.inf)
+        return torch.softmax(kept, dim=-1).transpose(1, 2)
+
+    def num_kept(self, num_keys: int) -> None:
+        """It depends on the scores."""
+        return
+
+
+class MatchedConcatFusion(ConcatFusion):
+    """V3 with h_vis as narrow or as wide as it takes to have as many parameters as with another fusion.
+
+    Whoever builds the policy looks at `size_of`, the configuration of that other fusion.
+    """

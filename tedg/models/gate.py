@@ -1,41 +1,51 @@
-"""Which keys an attention head may look at, decided from its own scores."""
+"""Which keys an attention head looks at, and how much: from its scores to its weights.
+
+To add one, write a class that keeps `Gate`'s contract and one YAML file in conf/fusion/gate.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from tedg.models.kernels import keep_largest
-
-FEW_KEYS = 512  # up to which comparing all pairs of scores is faster than selecting
-
-
-@runtime_checkable
-class Gate(Protocol):
-    """A stateless selection of keys, applied to attention scores before their softmax."""
-
-    def __call__(self, scores: Float[Tensor, "... T"]) -> Float[Tensor, "... T"]:
-        """The scores with every dropped key at -inf."""
-        ...
-
-    def num_kept(self, num_keys: int) -> int:
-        """How many of `num_keys` keys each head and query keeps."""
-        ...
+from tedg.models.largest import largest
+from tedg.models.noise import Salt, uniform
+from tedg.models.simplex import entmax
 
 
-@dataclass(frozen=True, slots=True)
-class NoGate:
-    """Every key takes part: dense attention."""
+class Gate:
+    """The contract: a stateless map from attention scores to weights, rows on the simplex.
 
-    def __call__(self, scores: Float[Tensor, "... T"]) -> Float[Tensor, "... T"]:
-        """The scores, unchanged."""
-        return scores
+    A dropped key has the weight 0 and gives its score exactly zero gradient.
+    """
+
+    random: ClassVar[bool] = False  # whether it needs `noise`
+
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """Weights of T keys for B states and H heads; `noise` are the states' random numbers."""
+        raise NotImplementedError
+
+    def num_kept(self, num_keys: int) -> int | None:
+        """How many of `num_keys` keys each head keeps; None where that depends on the scores."""
+        raise NotImplementedError
+
+
+class NoGate(Gate):
+    """Every key takes part: dense attention, softmax of the scores."""
+
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """Softmax."""
+        return torch.softmax(scores, dim=-1)
 
     def num_kept(self, num_keys: int) -> int:
         """All of them."""
@@ -43,11 +53,12 @@ class NoGate:
 
 
 @dataclass(frozen=True, slots=True)
-class TopKGate:
-    """Each head and query keeps its k highest-scored keys (explicit sparse attention, arXiv:1912.11637).
+class TopKGate(Gate):
+    """Each head keeps its k highest-scored keys (explicit sparse attention, arXiv:1912.11637).
 
     k = min(T, max(2, ceil(keep * T))): at least two, because attention over one key is the constant 1
-    and gives queries and keys no gradient. ValueError for `keep` outside (0, 1].
+    and gives queries and keys no gradient. Of equal scores the lower index is kept. ValueError for
+    `keep` outside (0, 1].
     """
 
     keep: float  # share of the keys
@@ -56,28 +67,60 @@ class TopKGate:
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep must be in (0, 1], not {self.keep}")
 
-    def __call__(self, scores: Float[Tensor, "... T"]) -> Float[Tensor, "... T"]:
-        """The scores with all but k keys at -inf; of equal scores the lower index is kept.
-
-        Dropped keys get exactly zero gradient.
-        """
-        k = self.num_kept(scores.shape[-1])
-        if k == scores.shape[-1]:
-            return scores
-        values = scores.detach()
-        if values.device.type == "cpu" and values.shape[-1] <= FEW_KEYS:
-            kept = torch.empty(values.shape, dtype=torch.bool)
-            rows = values.reshape(-1, values.shape[-1])
-            rows = rows.float() if rows.dtype == torch.bfloat16 else rows  # which compiled loops do not know
-            keep_largest(rows.numpy(), k, kept.view(rows.shape).numpy())
-        else:
-            # topk promises no order among equals, so it gives only the k-th value, and ties are settled here.
-            lowest = values.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
-            above, tied = values > lowest, values == lowest
-            kept = above | (tied & (tied.cumsum(dim=-1) <= k - above.sum(dim=-1, keepdim=True)))
-        return scores.where(kept, -torch.inf)
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """Softmax over the keys that are kept."""
+        return _softmax_of_largest(scores, scores, self.num_kept(scores.shape[-1]))
 
     def num_kept(self, num_keys: int) -> int:
         """k for `num_keys` keys."""
         # In floats 0.28 * 25 lies above 7 and would be rounded up to 8; the decimal as written does not.
         return min(num_keys, max(2, math.ceil(Fraction(str(self.keep)) * num_keys)))
+
+
+class RandomTopKGate(TopKGate):
+    """The control for `TopKGate`: as many keys, but a random set of them for every state and head.
+
+    The set follows from the state's own random number, so acting and learning use the same one.
+    """
+
+    random: ClassVar[bool] = True
+
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """Softmax over the keys that are kept. ValueError without noise."""
+        order = uniform(noise, Salt.GATE, scores.shape[1:])
+        return _softmax_of_largest(scores, order, self.num_kept(scores.shape[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class EntmaxGate(Gate):
+    """alpha-entmax of the scores: how many keys take part follows from how far their scores lie apart.
+
+    ValueError for an exponent that is not above 1 (softmax, which drops nothing) and at most 2.
+    """
+
+    exponent: float  # 2 is sparsemax
+
+    def __post_init__(self) -> None:
+        if not 1 < self.exponent <= 2:
+            raise ValueError(f"exponent must be above 1 and at most 2, not {self.exponent}")
+
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """Entmax."""
+        return entmax(scores, self.exponent)
+
+    def num_kept(self, num_keys: int) -> None:
+        """It depends on the scores."""
+        return
+
+
+def _softmax_of_largest(scores: Tensor, by: Tensor, k: int) -> Tensor:
+    """Softmax of the scores at the k places where `by` is largest."""
+    if k < scores.shape[-1]:
+        scores = scores.where(largest(by, k), -torch.inf)
+    return torch.softmax(scores, dim=-1)

@@ -87,6 +87,7 @@ class MoEPolicy(nn.Module):
         router_hidden: Sequence[int],
         expert_hidden: Sequence[int],
         critic_hidden: Sequence[int],
+        dropout: float = 0.0,
         with_router: bool = True,
     ) -> None:
         """`expert_input` is "context" or "vision" (h_vis); `with_router`: some routing will read it."""
@@ -98,7 +99,7 @@ class MoEPolicy(nn.Module):
         self.router: nn.Module | None = None
         if with_router and num_experts > 1:
             self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
-        self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions)
+        self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions, dropout)
         self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
         # None where operators cannot speak for these experts; checks refuse a policy that would need it.
         operators = logic.expert_of_operator
@@ -118,7 +119,8 @@ class MoEPolicy(nn.Module):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the observation fields that this policy reads."""
-        return tuple(dict.fromkeys((*self.vision.inputs, *self.logic.inputs, "mask")))
+        parts = (self.vision, self.logic, self.fusion, self.experts)
+        return tuple(dict.fromkeys((*(name for part in parts for name in part.inputs), "mask")))
 
     def forward(
         self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
@@ -134,12 +136,13 @@ class MoEPolicy(nn.Module):
     ) -> PolicyOutput:
         tokens, h_vis = self.vision(observation)
         logic = self.logic(observation)
-        fused = self.fusion(tokens, h_vis, logic.h_logic)
+        fused = self.fusion(tokens, h_vis, logic.h_logic, observation.noise)
         context = fused.context
         column = temperature.unsqueeze(1) if isinstance(temperature, Tensor) else temperature
         router_logits = self._expert_scores(routing.source, context, logic) / column
         alpha = routing(router_logits, 1.0)
-        expert_logits = self.experts(context if self.expert_input == "context" else h_vis)
+        expert_input = context if self.expert_input == "context" else h_vis
+        expert_logits = self.experts(expert_input, observation.noise)
         return PolicyOutput(
             policy_logits=(alpha.unsqueeze(2) * expert_logits).sum(dim=1),
             value=self.critic(context).squeeze(1),
