@@ -38,6 +38,8 @@ class Fusion(nn.Module):
     reads_head: ClassVar[bool]  # whether it uses h_vis; a head that nothing reads is not built
     # Parameters that decide where attention looks, by label; their gradients are measured.
     attention_parameters: ClassVar[dict[str, str]]
+    # Parameters whose gradient is exactly zero by construction, as built; a run warns of them.
+    without_gradient: tuple[str, ...] = ()
     context_dim: int
 
 
@@ -106,6 +108,8 @@ class CrossAttentionFusion(Fusion):
         self.context_dim = logic_dim
         self.gate = gate
         self.inputs = ("noise",) if gate.random else ()
+        if num_tokens == 1:  # attention over one key is the constant 1
+            self.without_gradient = ("query.weight", "query.bias", "key")
         self.num_heads = num_heads
         self.scale = head_dim**-0.5
         self.query = nn.Linear(logic_dim, num_heads * head_dim)

@@ -5,7 +5,7 @@ To add one, write a class that keeps `Routing`'s contract and one YAML file in c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -89,7 +89,7 @@ class AnnealedEntmax(Routing):
     Cooling a softmax leads to argmax instead, and the step from there to sparsemax is a jump.
     """
 
-    exponent: Mapping[str, tuple[float, float]]  # of each stage, at its start and at its end
+    exponent: Mapping[str, Sequence[float]]  # of each stage, at its start and at its end
 
     def at(self, stage: str, progress: float) -> Entmax:
         """Entmax with the exponent of this point."""

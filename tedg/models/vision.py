@@ -33,7 +33,8 @@ class VisualEncoder(nn.Module):
 
     It is built with `spec`, `glyph_attributes` [glyphs, attributes], `with_head` (whether something
     reads h_vis, so that the head is worth building) and `hide_symbols` (zero the state features that
-    are read from the hypergraph), followed by the settings of its YAML file.
+    are read from the hypergraph), followed by the settings of its YAML file, among them `head_dim`, the
+    width of h_vis where there is a head.
     """
 
     inputs: ClassVar[tuple[str, ...]]  # observation fields it reads
@@ -84,7 +85,7 @@ class GlyphEncoder(VisualEncoder):
         hide_symbols: bool,
         token_dim: int,
         channels: int,
-        hidden_dim: int,
+        head_dim: int,
     ) -> None:
         super().__init__()
         rows, columns, classes = spec.overview_shape
@@ -111,7 +112,7 @@ class GlyphEncoder(VisualEncoder):
         counts = {CROP_TOKEN: cells, OVERVIEW_TOKEN: grid[0] * grid[1], STATE_TOKEN: 1}
         kinds = torch.cat([torch.full((count,), kind) for kind, count in counts.items()])
         self.register_buffer("token_kind", kinds, persistent=False)
-        self.vision_dim = hidden_dim if with_head else token_dim
+        self.vision_dim = head_dim if with_head else token_dim
         self.head: nn.Module | None = None
         if with_head:
             # The head reads the tokens themselves, so it sees all that attention would see. A narrow
@@ -119,7 +120,7 @@ class GlyphEncoder(VisualEncoder):
             narrow = token_dim // 4
             self.narrow = nn.Linear(token_dim, narrow)
             flat = (self.num_tokens - 1) * narrow + token_dim
-            self.head = nn.Sequential(nn.Linear(flat, hidden_dim), nn.ReLU(), RunningNorm(hidden_dim))
+            self.head = nn.Sequential(nn.Linear(flat, head_dim), nn.ReLU(), RunningNorm(head_dim))
         init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:
@@ -183,10 +184,11 @@ class StateEncoder(VisualEncoder):
         hide_symbols: bool,
         token_dim: int,
         hidden_dim: int,
+        head_dim: int,
     ) -> None:
         super().__init__()
         self.token_dim = token_dim
-        self.vision_dim = hidden_dim if with_head else token_dim
+        self.vision_dim = head_dim if with_head else token_dim
         self.state_input = _StateInput(spec, hide_symbols)
         self.body = nn.Sequential(
             nn.Linear(spec.state_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, hidden_dim), nn.ReLU()
@@ -194,7 +196,7 @@ class StateEncoder(VisualEncoder):
         self.token = nn.Linear(hidden_dim, token_dim)
         self.head: nn.Module | None = None
         if with_head:
-            self.head = nn.Sequential(nn.Linear(token_dim, hidden_dim), nn.ReLU(), RunningNorm(hidden_dim))
+            self.head = nn.Sequential(nn.Linear(token_dim, head_dim), nn.ReLU(), RunningNorm(head_dim))
         init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:

@@ -1,0 +1,121 @@
+"""Every option of every group of parts keeps its contract. The options are found by their YAML files.
+
+Whoever adds a part adds no test here: its file in conf/ is enough.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from models_for_tests import batch, seeds
+from probes_for_tests import SOLVED, solve
+from test_gradients import faint_parameters
+
+from tedg.compose import compose, conf_dir
+from tedg.learn.ppo import Learner
+from tedg.learn.rollout import Collector
+from tedg.learn.saving import RunState, find, save
+from tedg.learn.setup import make_env, make_hypergraph, make_policy
+from tedg.learn.stages import make_schedule
+
+GROUPS = ("fusion", "fusion/gate", "vision", "logic", "routing", "policy")
+OPTIONS = [
+    (f"{group}={file.stem}",) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
+]
+CPU = torch.device("cpu")
+# Settings of no part that is an option here, so that they hold for parts which do not exist yet.
+QUICK = ("device=cpu", "logger=none", "threads=1", "stage.learning_rate=1e-3", "stage.entropy_coef=0.01")
+QUICK += ("ppo.num_steps=16", "ppo.minibatch_size=128", "ppo.gamma=0.9")
+
+every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option[0])
+
+
+def make(option, *overrides):
+    """(environment, policy, learner, settings at the start of finetune) on a toy."""
+    config = compose(["env=fake", "stage=finetune", "init_from=none", *QUICK, *option, *overrides]).config
+    env = make_env(config, seeds)
+    policy = make_policy(config, env, make_hypergraph(config), CPU)
+    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
+    (stage,), _ = make_schedule(config)
+    return env, policy, learner, stage.settings(0)
+
+
+@every_option
+def test_outputs_have_their_shapes_and_ranges(option):
+    env, policy, _, settings = make(option)
+    observation = batch(env, policy, steps=4)
+    output = policy(observation, settings.routing, settings.temperature)
+    states, actions, experts = len(observation), env.spec.num_actions, policy.experts.num_experts
+    expected = {
+        "policy_logits": (states, actions),
+        "value": (states,),
+        "alpha": (states, experts),
+        "router_logits": (states, experts),
+        "context_vector": (states, policy.fusion.context_dim),
+        "expert_logits": (states, experts, actions),
+        "h_logic": (states, policy.logic.output_dim),
+        "h_vis": (states, policy.vision.vision_dim),
+    }
+    for field, shape in expected.items():
+        value = getattr(output, field)
+        assert tuple(value.shape) == shape, field
+        assert value.isfinite().all(), field
+    assert (output.alpha >= 0).all()
+    torch.testing.assert_close(output.alpha.sum(1), torch.ones(states))
+    if policy.fusion.attention_parameters:
+        assert (output.attention_weights >= 0).all()
+        assert output.attention_weights.isfinite().all()
+    else:
+        assert output.attention_weights is None
+
+
+@every_option
+def test_every_parameter_gets_a_gradient_but_those_declared_dead(option):
+    env, policy, _, settings = make(option)
+    policy.double()
+    faint = faint_parameters(policy, batch(env, policy, steps=16), settings.routing, settings.temperature)
+    assert sorted(faint) == sorted(f"fusion.{name}" for name in policy.fusion.without_gradient)
+
+
+@every_option
+def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option):
+    env, policy, learner, settings = make(option, "policy.dropout=0.1")
+    policy.double()
+    rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    observation = rollout.flat_observation()
+    for rows in (slice(None), slice(5, 37)):
+        acted = policy.get_action_and_value(
+            observation[rows],
+            settings.routing,
+            rollout.temperature.flatten()[rows],
+            rollout.action.flatten()[rows],
+        )
+        assert float((acted.log_prob - rollout.log_prob.flatten()[rows]).abs().max()) < 1e-9
+    policy.float()
+    rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    assert learner.update(rollout, settings).metrics["train/initial_log_ratio"] < 1e-5
+
+
+@every_option
+def test_a_saved_policy_is_the_same_policy(option, tmp_path):
+    env, policy, learner, settings = make(option)
+    rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    learner.update(rollout, settings)
+    save(tmp_path, RunState([0] * env.num_envs), learner, {"one": torch.Generator()}, keep=1)
+    saved = find(tmp_path, pytest.fail)
+    other = make(option, "seed=1")[1]
+    other.load_state_dict(saved.tensors["model"])
+    observation = rollout.flat_observation()
+    one, two = (p(observation, settings.routing, settings.temperature) for p in (policy, other))
+    for field in dataclasses.fields(one):
+        torch.testing.assert_close(getattr(one, field.name), getattr(two, field.name), rtol=0, atol=0)
+
+
+@every_option
+def test_it_learns_which_action_answers_what_it_sees(option):
+    figures = solve("context", *option, updates=60, settings=QUICK)
+    assert figures.score >= SOLVED, figures
+    assert figures.chance < 0.6 * figures.best
+    assert figures.illegal == 0
