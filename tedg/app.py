@@ -14,13 +14,15 @@ from omegaconf import OmegaConf
 from tedg import rundir
 from tedg.compose import Composed
 from tedg.config import RunConfig
-from tedg.errors import ConfigError, DivergedError, Stopped, StorageError
+from tedg.errors import CheckFailed, ConfigError, DivergedError, Stopped, StorageError
 from tedg.identity import command
 from tedg.learn.setup import make_device
 from tedg.provenance import code_digest, session
 from tedg.schema import Faults, read
 from tedg.starts import Start, possible_starts
 from tedg.summary import result_lines
+from tedg.track.health import judge
+from tedg.track.records import Records
 from tedg.track.signals import StopFlag, stop_on_signals
 
 # Trains in a run directory, from the run directory of the first weights if one is given; resumes by itself.
@@ -47,19 +49,20 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
 
     A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the
     start it began with. Raises ConfigError (also when another process owns the run), Stopped with
-    everything saved, DivergedError, of a run that diverged earlier too, and StorageError.
+    everything saved, DivergedError, of a run that diverged earlier too, CheckFailed, where the
+    configuration has a check, and StorageError.
     """
     config = composed.config
     device = make_device(config)
     start, run_dir = _place(composed)
     done = rundir.read_json(run_dir / rundir.RESULT)
     if done is not None:
-        return _show(start, run_dir, done, say)
+        return _show(config, start, run_dir, done, say)
     rundir.make(run_dir)
     with rundir.owned(run_dir):
         done = rundir.read_json(run_dir / rundir.RESULT)  # by a process that owned it until now
         if done is not None:
-            return _show(start, run_dir, done, say)
+            return _show(config, start, run_dir, done, say)
         begun = _begin(composed, start, run_dir, session(str(device), _threads(config)))
         say(f"run {start.run_id} in {run_dir}")
         if start.note is not None:
@@ -70,7 +73,8 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
             with stop_on_signals() as stop:
                 outcome = (train or _train)(config, run_dir, start.directory, stop)
         except DivergedError as error:
-            _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
+            values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
+            _check(config, run_dir, values, say)
             raise
         except Stopped:
             say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
@@ -81,7 +85,10 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
         values = _finish(run_dir, start, {**outcome, "status": "finished"})
     for line in result_lines(values):
         say(line)
+    failed = _check(config, run_dir, values, say)
     say(f"results in {run_dir}\nthe same command shows them again: {shlex.join(command(composed))}")
+    if failed is not None:
+        raise failed
     return Result(start.run_id, run_dir, values, trained=True)
 
 
@@ -152,15 +159,32 @@ def _finish(run_dir: Path, start: Start, outcome: Mapping[str, Any]) -> dict[str
     return values
 
 
-def _show(start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
+def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say) -> CheckFailed | None:
+    """Show and keep what the check says of a run that has ended; the error to raise where a line failed."""
+    if config.check is None:
+        return None
+    report = judge(Records.read(config, run_dir, values), config.check)
+    for line in report.text():
+        say(line)
+    if rundir.read_json(run_dir / rundir.CHECK) != report.content():
+        rundir.write_json(run_dir / rundir.CHECK, report.content())
+    if not report.failed:
+        return None
+    return CheckFailed(f"{run_dir}: {report.failed} of {len(report.lines)} lines of the check failed")
+
+
+def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
     say(f"run {start.run_id} in {run_dir} is {done.get('status')} already; nothing to do")
     provenance = rundir.read_json(run_dir / rundir.PROVENANCE)
     if provenance is not None and provenance["sessions"][-1]["code"] != code_digest():
         say("the code has changed since; remove the directory to run it again with today's")
     for line in result_lines(done):
         say(line)
+    failed = _check(config, run_dir, done, say)
     if done.get("status") == "diverged":
         raise DivergedError(f"{run_dir} diverged: {done.get('reason')}", done)
+    if failed is not None:
+        raise failed
     return Result(start.run_id, run_dir, done, trained=False)
 
 

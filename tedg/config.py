@@ -44,6 +44,7 @@ class PolicyConfig:
     router_hidden: Sizes
     expert_hidden: Sizes
     critic_hidden: Sizes
+    dropout: Annotated[float, Range(low=0, below=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,22 @@ class DiagnosticsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """Thresholds of the table that a run ends with (see `tedg.track.health`)."""
+
+    max_p_value: Annotated[float, Range(above=0, below=1)]
+    max_loss_growth: NonNegative
+    max_grad_norm: Positive
+    max_log_ratio: Positive
+    min_expert_share: Fraction
+    min_router_entropy: Fraction
+    min_policy_entropy: Fraction
+    max_negligible_share: Fraction
+    min_effective_keys: Annotated[float, Range(low=1)]
+    confidence: Annotated[float, Range(above=0, below=1)]
+
+
+@dataclass(frozen=True, slots=True)
 class PathsConfig:
     """Where run directories lie: single runs, and a sweep's runs in <multirun_dir>/<study>."""
 
@@ -229,6 +246,7 @@ class RunConfig:
     checkpoint: CheckpointConfig
     logger: LoggerConfig
     diagnostics: DiagnosticsConfig
+    check: CheckConfig | None
     paths: PathsConfig
     run_dir: str | None
 

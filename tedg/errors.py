@@ -9,6 +9,7 @@ DONE = 0
 CONFIG = 2
 DIVERGED = 3
 STORAGE = 4
+CHECK = 5
 INTERRUPTED = 130  # SIGINT
 TERMINATED = 143  # SIGTERM
 
@@ -45,6 +46,13 @@ class StorageError(TedgError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, STORAGE)
+
+
+class CheckFailed(TedgError):
+    """A run finished, and its check found something wrong with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CHECK)
 
 
 class Stopped(TedgError):

@@ -35,7 +35,8 @@ looking without running:
 
 exit codes:
   0 done   2 wrong configuration or usage (nothing was started)   3 training diverged
-  4 a file could not be written or read   130 stopped by Ctrl-C   143 stopped by SIGTERM"""
+  4 a file could not be written or read   5 the run is done and its check failed (+experiment=check)
+  130 stopped by Ctrl-C   143 stopped by SIGTERM"""
 
 _KEYS = {
     "seed": "seed of weights, sampling and training games",

@@ -15,8 +15,19 @@ from tedg.hypergraph.schema import load_hypergraph
 from tedg.schema import Faults, read
 
 # How a run is named, stored, shown and spread over a machine says nothing about what it computes.
-# A preset's numbers count where they are used.
-VOLATILE = ("name", "paths", "run_dir", "device", "threads", "compile", "logger", "init_from", "preset")
+# A preset's numbers count where they are used; a check judges a run and changes nothing in it.
+VOLATILE = (
+    "name",
+    "paths",
+    "run_dir",
+    "device",
+    "threads",
+    "compile",
+    "logger",
+    "check",
+    "init_from",
+    "preset",
+)
 VOLATILE_ENV = ("num_workers",)
 
 

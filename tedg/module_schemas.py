@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from tedg.schema import Faults, Range, did_you_mean, read
+from tedg.schema import Faults, Range, convert, did_you_mean, read
 from tedg.targets import is_allowed, refusal
 
 Count = Annotated[int, Range(low=1)]
@@ -81,9 +81,10 @@ class NetHackEnv:
 
 
 @dataclass(frozen=True, slots=True)
-class FakeEnv:
-    """tedg.envs.toy.FakeVectorEnv."""
+class ToyEnv:
+    """tedg.envs.toys.vector.ToyVectorEnv."""
 
+    game: Annotated[dict, Slot("env.game")]  # type: ignore[type-arg]
     hypergraph: str
     num_envs: Count
     max_episode_steps: Count
@@ -96,7 +97,7 @@ class GlyphVision:
 
     token_dim: Count
     channels: Count
-    hidden_dim: Count
+    head_dim: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class StateVision:
 
     token_dim: Count
     hidden_dim: Count
+    head_dim: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +145,74 @@ class CrossAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadGate:
+    """tedg.models.fusion.HeadGateFusion."""
+
+    num_heads: Count
+    head_dim: Count
+    keep: Annotated[float, Range(above=0, high=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedConcat:
+    """tedg.models.fusion.MatchedConcatFusion."""
+
+    size_of: Annotated[dict, Slot("fusion")]  # type: ignore[type-arg]
+
+
+@dataclass(frozen=True, slots=True)
+class EntmaxGate:
+    """tedg.models.gate.EntmaxGate."""
+
+    exponent: Annotated[float, Range(above=1, high=2)]
+
+
+@dataclass(frozen=True, slots=True)
 class TopK:
     """tedg.models.gate.TopKGate."""
 
     keep: Annotated[float, Range(above=0, high=1)]
 
 
+@dataclass(frozen=True, slots=True)
+class PairPerStage:
+    """A mapping from stages' names to (value at the start, value at the end)."""
+
+    range: Range
+
+    def check(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+        """The pairs with their numbers in their proper form."""
+        pair = Annotated[tuple[float, float], self.range]
+        return {str(stage): convert(pair, item, f"{key}.{stage}", faults) for stage, item in value.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnealedEntmax:
+    """tedg.models.routing.AnnealedEntmax."""
+
+    exponent: Annotated[dict, PairPerStage(Range(low=1, high=2))]  # type: ignore[type-arg]
+
+
+@dataclass(frozen=True, slots=True)
+class TopKSoftmax:
+    """tedg.models.routing.TopKSoftmax."""
+
+    k: Count
+
+
 NO_LOGIC = "tedg.models.logic.NoLogic"
+_PROBES = (
+    *("Constant", "Seen", "TwoStep", "Endless", "Action", "Context", "Masked", "VisualOnly", "LogicOnly"),
+    "FourExperts",
+)
+_GAMES = (
+    *("tedg.envs.toys.fake.Fake", "tedg.envs.toys.needle.Needle"),
+    *(f"tedg.envs.toys.probes.{name}" for name in _PROBES),
+)
+SYMBOLIC_ROUTING = "tedg.models.routing.Symbolic"
 SLOTS: dict[str, dict[str, type[Any]]] = {
-    "env": {"tedg.envs.vector.NetHackVectorEnv": NetHackEnv, "tedg.envs.toy.FakeVectorEnv": FakeEnv},
+    "env": {"tedg.envs.vector.NetHackVectorEnv": NetHackEnv, "tedg.envs.toys.vector.ToyVectorEnv": ToyEnv},
+    "env.game": dict.fromkeys(_GAMES, NoSettings),
     "vision": {
         "tedg.models.vision.GlyphEncoder": GlyphVision,
         "tedg.models.vision.StateEncoder": StateVision,
@@ -159,10 +220,25 @@ SLOTS: dict[str, dict[str, type[Any]]] = {
     "logic": {"tedg.models.logic.HypergraphEncoder": GraphLogic, NO_LOGIC: NoLogic},
     "fusion": {
         "tedg.models.fusion.ConcatFusion": NoSettings,
+        "tedg.models.fusion.ConcatTokensFusion": NoSettings,
+        "tedg.models.fusion.MatchedConcatFusion": MatchedConcat,
         "tedg.models.fusion.CrossAttentionFusion": CrossAttention,
+        "tedg.models.fusion.HeadGateFusion": HeadGate,
     },
-    "fusion.gate": {"tedg.models.gate.TopKGate": TopK, "tedg.models.gate.NoGate": NoSettings},
-    "routing": {"tedg.models.routing.Softmax": NoSettings, "tedg.models.routing.Sparsemax": NoSettings},
+    "fusion.gate": {
+        "tedg.models.gate.TopKGate": TopK,
+        "tedg.models.gate.NoGate": NoSettings,
+        "tedg.models.gate.EntmaxGate": EntmaxGate,
+        "tedg.models.gate.RandomTopKGate": TopK,
+    },
+    "routing": {
+        "tedg.models.routing.Softmax": NoSettings,
+        "tedg.models.routing.Sparsemax": NoSettings,
+        "tedg.models.routing.AnnealedEntmax": AnnealedEntmax,
+        "tedg.models.routing.TopKSoftmax": TopKSoftmax,
+        "tedg.models.routing.Uniform": NoSettings,
+        SYMBOLIC_ROUTING: NoSettings,
+    },
 }
 _ALL_TARGETS = {target for slot in SLOTS.values() for target in slot}
 

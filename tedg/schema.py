@@ -125,7 +125,7 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
     if faults.count > before:
         return None
     made = schema(**values)
-    if isinstance(made, Checked):
+    if isinstance(made, Checked) and "check" not in hints:  # a key may have the method's name
         made.check(key, faults)
     return made if faults.count == before else None
 

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Shown elsewhere, or too long for a line.
-_HIDDEN = ("run_id", "status", "reason", "parameters", "training", "evaluation", "warnings", "liveness")
+_HIDDEN = (
+    "run_id",
+    "status",
+    "reason",
+    "num_actions",
+    "parameters",
+    "training",
+    "evaluation",
+    "warnings",
+    "liveness",
+)
 
 
 def result_lines(values: Mapping[str, Any]) -> Iterator[str]:

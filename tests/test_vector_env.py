@@ -8,7 +8,8 @@ import pytest
 from tedg.envs.atoms import ATOMS
 from tedg.envs.features import STATE_HIGH, STATE_LOW, SYMBOLIC_STATE
 from tedg.envs.players import RandomLegalPlayer, RandomPlayer
-from tedg.envs.toy import ACTION_IF_CUE, ACTION_IF_NOT, FakeVectorEnv
+from tedg.envs.toys.fake import ACTION_IF_CUE, ACTION_IF_NOT, Fake
+from tedg.envs.toys.vector import ToyVectorEnv
 from tedg.envs.vector import NetHackVectorEnv, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import load_hypergraph
 
@@ -18,7 +19,7 @@ KINDS = ("nethack", "toy")
 def make(kind, num_envs=4, cap=30, mask="legal", seeds=None, **kwargs):
     seeds = seeds or training_seeds(0)
     if kind == "toy":
-        return FakeVectorEnv("nethack", num_envs, cap, mask, seeds)
+        return ToyVectorEnv(Fake(), "nethack", num_envs, cap, mask, seeds)
     return NetHackVectorEnv("NetHackScore", "score", "nethack", num_envs, cap, mask, seeds, **kwargs)
 
 
@@ -87,10 +88,11 @@ def test_final_observation_is_the_ended_episodes(kind):
     player = RandomPlayer(4, 3)
     seen = short.reset()
     long.reset()
+    alive = np.ones(4, bool)
     for t in range(5):
         actions = player.act(seen)
         a, b = short.step(actions), long.step(actions)
-        alive = ~(a.terminated | b.terminated)
+        alive &= ~(a.terminated | b.terminated)
         if t < 4:
             assert_same(a.observation[alive], b.observation[alive])
     assert a.truncated[alive].all()
@@ -247,11 +249,12 @@ def test_seed_plans_never_meet():
             held_out_seeds(first, count, 4)
 
 
-def test_toys_reward_is_told_by_the_cue():
-    env = make("toy", num_envs=8, cap=20)
+def test_fakes_reward_is_told_by_the_cue():
+    env, graph = make("toy", num_envs=8, cap=20), load_hypergraph("nethack")
+    cue_atom = graph.atoms.index(graph.operators[0].preconditions[0].atom)
     observation, total = env.reset(), 0.0
     for _ in range(50):
-        cue = observation.atoms[:, env.cue_atom]
+        cue = observation.atoms[:, cue_atom]
         np.testing.assert_array_equal(observation.state[:, 0], cue)
         step = env.step(np.where(cue, ACTION_IF_CUE, ACTION_IF_NOT))
         total += step.reward.sum()

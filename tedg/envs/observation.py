@@ -12,6 +12,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
+    from tedg.envs.players import Player
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -28,6 +30,7 @@ class Observation:
     glyphs: Any = None  # [B, 21, 79] int16, the whole map
     hero: Any = None  # [B, 2] int16, row and column of the hero on the map
     hostile_dirs: Any = None  # [B, 8] bool, adjacent hostile in the direction of action 1..8
+    noise: Any = None  # [B] int64, drawn anew for every step: for policies that are random in a forward pass
 
     def items(self) -> list[tuple[str, Any]]:
         """(name, array) of every field that is present."""
@@ -107,6 +110,7 @@ class EnvSpec:
     overview_shape: tuple[int, int, int]  # rows, columns, terrain classes
     crop_size: int
     symbolic_state: npt.NDArray[np.bool_]  # [state_dim] True for features read from the hypergraph or rules
+    script: Player | None = None  # the environment's own scripted player; None: NetHack's
 
 
 @runtime_checkable

@@ -124,7 +124,7 @@ def _pick(choices: npt.NDArray[np.int64], rng: np.random.Generator) -> int:
 
 
 def make_player(name: str, num_envs: int, seed: int, spec: EnvSpec) -> Player:
-    """The named player for `num_envs` games of an environment.
+    """The named player for `num_envs` games; `script` is the environment's own, where it has one.
 
     Raises ValueError for an unknown name, and for `script` where the atoms are not NetHack's.
     """
@@ -134,6 +134,8 @@ def make_player(name: str, num_envs: int, seed: int, spec: EnvSpec) -> Player:
         return RandomLegalPlayer(num_envs, seed)
     if name != "script":
         raise ValueError(f"player is {name!r}, must be one of random, random_legal, script")
+    if spec.script is not None:
+        return spec.script
     if spec.num_atoms != len(ATOMS):
         raise ValueError(
             f"the script player reads NetHack's {len(ATOMS)} atoms, {spec.name} has {spec.num_atoms}"

@@ -238,6 +238,7 @@ class Trainer:
             "rollbacks": self.state.rollbacks,
             "env_steps": self.state.env_steps,
             "episodes": self.state.episodes,
+            "num_actions": self.env.spec.num_actions,
             "parameters": parameters_per_part(self.policy),
         }
 

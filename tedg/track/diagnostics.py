@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tedg.config import DiagnosticsConfig
+from tedg.track import remedies
 
 DEAD_SHARE = 0.01  # an expert with a smaller mean share is dead
 ALIGNMENT_WINDOW = 20  # updates; the alignment loss is compared between the first and the last so many
@@ -90,7 +91,8 @@ def single_key_warning(fusion: nn.Module, num_keys: int) -> str | None:
         return None
     return (
         "with one visual token attention is the constant 1, W_Q and W_K get exactly zero gradient and what "
-        "is attended to cannot depend on the symbols, so comparisons with this run are void: try vision=glyph"
+        "is attended to cannot depend on the symbols, so comparisons with this run are void: "
+        f"{remedies.more_tokens()}"
     )
 
 
@@ -113,7 +115,7 @@ class Warnings:
 
     def check(self, metrics: Mapping[str, Any], fraction: float) -> list[str]:
         """Warnings that begin with this update; `fraction` of the budget is spent."""
-        stage = f"stage.phases.{metrics.get('stage')}" if self._phases else "stage"
+        stage = remedies.stage_key(str(metrics.get("stage")), self._phases)
         current = dict(self._conditions(metrics, fraction, stage))
         new = [message for key, message in current.items() if key not in self._active]
         self._active = set(current)
@@ -130,7 +132,7 @@ class Warnings:
             yield (
                 "usage",
                 f"the router has collapsed: usage entropy {usage:.3f} nats is below "
-                f"{limits.min_usage_entropy:g}; try {stage}.load_balance_coef=0.05 (warmup has 0.02)",
+                f"{limits.min_usage_entropy:g}; {remedies.balance(stage)}",
             )
         specialisation = _number(metrics, "router/specialisation")
         if (
@@ -142,40 +144,40 @@ class Warnings:
                 "specialisation",
                 f"experts do not specialise: I(expert; state) is {specialisation:.4f} nats, below "
                 f"{limits.min_specialisation:g}, with {fraction:.0%} of the budget spent; "
-                f"try {stage}.diversity_coef=0.02 (warmup has 0.01)",
+                f"{remedies.diversity(stage)}",
             )
         similarity = _number(metrics, "attention/kept_similarity")
         if similarity > limits.max_kept_similarity:
             yield (
                 "kept",
                 f"the gate keeps the same keys in every state (overlap {similarity:.3f}); "
-                "try fusion.gate.keep=0.5 (default 0.3)",
+                f"{remedies.keep_more()}",
             )
+        slower = remedies.slower(stage, _number(metrics, "train/learning_rate"))
         drift = _number(metrics, "context/drift")
         if drift > limits.max_context_drift or drift < 1 / limits.max_context_drift:
             yield (
                 "drift",
-                f"the context's norm is {drift:.3g} times that at the start; {_slower(metrics, stage)}",
+                f"the context's norm is {drift:.3g} times that at the start; {slower}",
             )
         gradient = _number(metrics, "gradient/norm")
         if gradient > limits.max_grad_norm:
             yield (
                 "gradient",
-                f"gradient norm {gradient:.3g} is above {limits.max_grad_norm:g}; {_slower(metrics, stage)}",
+                f"gradient norm {gradient:.3g} is above {limits.max_grad_norm:g}; {slower}",
             )
         log_ratio = _number(metrics, "train/initial_log_ratio")
         if log_ratio > limits.max_log_ratio:
             yield (
                 "ratio",
                 f"before the first gradient step the policy already differs from the one that acted: mean "
-                f"|log ratio| {log_ratio:.2g} is above {limits.max_log_ratio:g}; try device=cpu, and if that "
-                "does not help, something in the forward pass is random or stale",
+                f"|log ratio| {log_ratio:.2g} is above {limits.max_log_ratio:g}; {remedies.same_policy()}",
             )
         if self._alignment_stuck(_number(metrics, "loss/alignment")):
             yield (
                 "alignment",
                 "the alignment loss is not falling: the router does not follow the operators; "
-                f"try {stage}.alignment_coef=0.15 (default 0.1)",
+                f"{remedies.alignment(stage)}",
             )
 
     def _alignment_stuck(self, loss: float) -> bool:
@@ -195,9 +197,3 @@ def _number(metrics: Mapping[str, Any], name: str) -> float:
     """The figure, or NaN, which no threshold is above or below, where it is missing."""
     value = metrics.get(name)
     return math.nan if value is None else float(value)
-
-
-def _slower(metrics: Mapping[str, Any], stage: str) -> str:
-    rate = _number(metrics, "train/learning_rate")
-    half = "half its value" if math.isnan(rate) else f"{rate / 2:g}"
-    return f"try {stage}.learning_rate={half}" + ("" if math.isnan(rate) else f" (now {rate:g})")
