@@ -9,7 +9,7 @@ from nle import nethack as nh
 from tedg.envs.frames import Frames
 from tedg.envs.nethack import NetHackGame
 from tedg.envs.observation import EpisodeEnd
-from tedg.envs.rewards import EPISODE, HUNGER, INTERNAL, TASKS, judge
+from tedg.envs.rewards import EPISODE, HUNGER, INTERNAL, TASKS, judge, unsettled
 
 
 class Games:
@@ -65,11 +65,12 @@ class Games:
             playing[row] = True
             game.press(action)
             playing[row] = False
-        for row, game in enumerate(self._games):
-            playing[row] = True
-            over[row] = game.answer()
-            playing[row] = False
         frames, rules = self._frames, (*self._task, self._max_episode_steps)
+        unsettled(frames.blstats, self._internal, over)  # one game in twenty, and only those are called
+        for row in over.nonzero()[0].tolist():
+            playing[row] = True
+            over[row] = self._games[row].answer()
+            playing[row] = False
         seen = (frames.glyphs, frames.blstats, self._internal)
         judge(*rules, *seen, over, self._episodes, reward, terminated, truncated)
         for row in (terminated & ~over).nonzero()[0].tolist():

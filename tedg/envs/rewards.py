@@ -62,6 +62,19 @@ EPISODE = np.dtype(
 
 
 @kernel
+def unsettled(
+    blstats: npt.NDArray[np.int64], internal: npt.NDArray[np.int32], into: npt.NDArray[np.bool_]
+) -> None:
+    """Tell by their frames the games that may be over or wait for an answer; `into` [B] is False for others.
+
+    blstats [B, 27] and internal [B, 9] are zero once a game is over; a hero has hit points.
+    """
+    for r in range(len(into)):
+        waits = internal[r, ASKS] != 0 or internal[r, WANTS_TEXT] != 0 or internal[r, SHOWS_MORE] != 0
+        into[r] = waits or blstats[r, nh.NLE_BL_HPMAX] == 0
+
+
+@kernel
 def judge(
     kind: int,
     on_stairs: bool,
