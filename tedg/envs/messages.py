@@ -125,7 +125,7 @@ def _look_up(
 
 @kernel_part
 def _same(text: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> bool:
-    for k in range(_WORDS):
-        if text[k] != other[k]:
-            return False
-    return True
+    k = 0
+    while k < _WORDS and text[k] == other[k]:
+        k += 1
+    return k == _WORDS

@@ -35,7 +35,7 @@ _WORDS = -(-NUM_ATOMS // 64)
 
 
 class Operators(NamedTuple):
-    """The conditions of O operators over NetHack's atoms, as sets of atoms: bit i of word w is atom 64 w + i."""
+    """The conditions of O operators as sets of NetHack's atoms: bit i of word w is atom 64 w + i."""
 
     required: npt.NDArray[np.uint64]  # [O, W] preconditions: atoms that must be true
     forbidden: npt.NDArray[np.uint64]  # [O, W] preconditions: atoms that must be false
