@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,10 +66,16 @@ class Child:
         raise ChildFailure(f"gave no answer for {seconds} s")
 
 
-def launch(serve: Callable[[], None], make_setup: Callable[[int], Any], files: Sequence[int]) -> Child:
+def launch(
+    serve: Callable[[], None],
+    make_setup: Callable[[int], Any],
+    files: Sequence[int],
+    environment: Mapping[str, str] | None = None,
+) -> Child:
     """Start an interpreter that calls `serve`, a module's function, which begins with `attach`.
 
     `make_setup` makes what the child reads first, given the number of its socket; `files` stay open in it.
+    `environment` adds variables to this process's own.
     """
     # A sequence of packets: a message arrives whole or not at all.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -86,6 +92,7 @@ def launch(serve: Callable[[], None], make_setup: Callable[[int], Any], files: S
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
                     "OMP_NUM_THREADS": "1",
+                    **(environment or {}),
                 },
             )
         finally:

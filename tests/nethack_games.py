@@ -10,14 +10,38 @@ import numpy as np
 
 from tedg.envs.atoms import AtomTracker, View
 from tedg.envs.frames import Frames
+from tedg.envs.games import Games
 from tedg.envs.masks import legal_actions
-from tedg.envs.nethack import NetHackGame
 from tedg.envs.observation import EnvSpec, Observation
 from tedg.envs.players import make_player
 from tedg.envs.state import StateBuilder
 from tedg.hypergraph.schema import load_hypergraph
 
 SPEC = EnvSpec("test", 23, 128, 115, (7, 20, 16), 9, np.zeros(115, bool))
+
+
+class OneGame:
+    """A single game, stepped with a number and judged in numbers; its frame is the only row of `frames`."""
+
+    def __init__(self, task="NetHackScore", cap=10**6):
+        self.frames = Frames.allocate(1)
+        self.games = Games(task, cap, self.frames, np.zeros(1, bool))
+        self.nethack = self.games._games[0]
+
+    def start(self, seed):
+        self.games.start(0, seed)
+
+    def step(self, action):
+        """(reward, terminated, truncated)"""
+        judged = np.zeros(1, np.float32), np.zeros(1, bool), np.zeros(1, bool)
+        self.games.step(np.array([action]), *judged)
+        return tuple(array[0].item() for array in judged)
+
+    def end(self):
+        return self.games.end(0, env=0)
+
+    def close(self):
+        self.games.close()
 
 
 @dataclass
@@ -40,7 +64,8 @@ def moments(
 ) -> Iterator[Moment]:
     """Play `steps` steps of `num_envs` games at once; games are cut after `cap` steps."""
     frames = Frames.allocate(num_envs)
-    games = [NetHackGame("NetHackScore", cap, frames.row(i)) for i in range(num_envs)]
+    games = Games("NetHackScore", cap, frames, np.zeros(num_envs, bool))
+    judged = np.zeros(num_envs, np.float32), np.zeros(num_envs, bool), np.zeros(num_envs, bool)
     seeds = iter(range(first_seed, first_seed + 10**6))
     chooser = make_player(player, num_envs, first_seed, SPEC)
     tracker, memory = AtomTracker(num_envs), oracle.Memory(num_envs)
@@ -48,8 +73,8 @@ def moments(
     rows = np.arange(num_envs)
     actions = np.zeros(num_envs, np.int64)
     first = np.ones(num_envs, bool)
-    for game in games:
-        game.start(next(seeds))
+    for i in range(num_envs):
+        games.start(i, next(seeds))
     for _ in range(steps):
         view = tracker.update(frames, actions)
         legal = legal_actions(view, frames.blstats)
@@ -63,16 +88,13 @@ def moments(
         yield Moment(frames, view, legal, state, tracker, first, actions, atoms, mask)
         seen = Observation(atoms=view.atoms, mask=legal, hostile_dirs=view.hostile_dirs)
         actions = chooser.act(seen)
-        first = np.zeros(num_envs, bool)
-        for i, game in enumerate(games):
-            step = game.step(int(actions[i]))
-            if step.terminated or step.truncated:
-                game.start(next(seeds))
-                tracker.reset(i)
-                memory.reset(i)
-                first[i] = True
-    for game in games:
-        game.close()
+        games.step(actions, *judged)
+        first = judged[1] | judged[2]
+        for i in np.flatnonzero(first):
+            games.start(i, next(seeds))
+            tracker.reset(i)
+            memory.reset(i)
+    games.close()
 
 
 def empty_frames(num_envs: int) -> Frames:

@@ -254,7 +254,7 @@ def test_environment_variables_never_reach_saved_configurations(monkeypatch: pyt
 
 def test_tasks_and_goals_are_those_of_the_environment() -> None:
     from tedg.envs.features import GOALS
-    from tedg.envs.nethack import TASKS
+    from tedg.envs.rewards import TASKS
 
     hints = get_type_hints(NetHackEnv)
     assert set(get_args(hints["task"])) == set(TASKS)

@@ -1,27 +1,27 @@
-"""One game: NLE's traps stay fixed."""
+"""One game: NLE's traps stay fixed, and frames, rewards and ends are NLE's own."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from nethack_games import OneGame
 from nle.env import tasks
 
-from tedg.envs.frames import FRAME_KEYS, Frames
-from tedg.envs.nethack import TASKS, NetHackGame
+from tedg.envs.frames import FRAME_KEYS
+from tedg.envs.rewards import TASKS
 
 
-def new_game(cap=10**6, task="NetHackScore"):
-    frames = Frames.allocate(1)
-    return NetHackGame(task, cap, frames.row(0)), frames
+def shown(game):
+    return [getattr(game.frames, key)[0].tobytes() for key in FRAME_KEYS]
 
 
-def play(game, frames, actions):
-    """Glyphs and blstats after each action, up to the end of the game."""
+def play(game, actions):
+    """What is shown after each action, up to the end of the game."""
     seen = []
     for action in actions:
-        over = game.step(int(action))
-        seen.append((frames.glyphs[0].copy(), frames.blstats[0].copy()))
-        if over.terminated or over.truncated:
+        _, terminated, truncated = game.step(action)
+        seen.append(shown(game))
+        if terminated or truncated:
             break
     return seen
 
@@ -36,34 +36,35 @@ ODDS = np.array([1, *[2] * 16, 6, 6, 1, 2, 3, 1]) / 52
 
 @pytest.mark.parametrize("task", TASKS)
 def test_games_are_those_of_nle(task):
-    """Frames, rewards and ends are NLE's own, over prompts, menus, deaths and aims that are reached."""
-    game, frames = new_game(task=task)
-    plain = nles_own(task)
-    for env in (game._env, plain):
-        env.oracle_glyph = 2371  # a doorway; nobody meets the Oracle by chance
-    keys = set()
-    press = plain.nethack.step
+    """Over prompts, menus, deaths and aims that are reached."""
+    game, plain = OneGame(task), nles_own(task)
+    if task == "NetHackOracle":  # nobody meets her by chance; doorways are met
+        plain.oracle_glyph = 2371
+        game.games._task = game.games._task._replace(first_glyph=2371, last_glyph=2371)
+    keys, press = set(), plain.nethack.step
     plain.nethack.step = lambda key: keys.add(int(key)) or press(key)
     ends, steps, prompts = set(), 0, 0
     for seed in (3, 27, 38, 46, 147):
         game.start(seed)
         plain.seed(seed, seed, reseed=False)
-        shown, _ = plain.reset()
+        plain.reset()
+        total = 0.0
         for action in np.random.default_rng(seed).choice(23, p=ODDS, size=300):
-            step = game.step(int(action))
-            shown, reward, over, _, info = plain.step(int(action))
-            assert step == (reward, over, False)
-            assert type(step.reward) is float
-            for key in FRAME_KEYS:
-                np.testing.assert_array_equal(getattr(frames, key)[0], shown[key])
-            steps, prompts = steps + 1, prompts + shown["misc"][0]
+            step = game.step(action)
+            frame, reward, over, _, info = plain.step(action)
+            total += reward
+            assert step == (np.float32(reward), over, False)
+            assert shown(game) == [frame[key].tobytes() for key in FRAME_KEYS]
+            # This is how rewards know that no game is running.
+            assert bool(frame["blstats"][11]) == plain.nethack.in_normal_game()
+            steps, prompts = steps + 1, prompts + frame["misc"][0]
             if over:
-                assert not frames.blstats.any()
-                assert game.end == ("success" if info["end_status"] == 2 else "death")
-                ends.add(game.end)
+                assert not game.frames.blstats.any()
+                end = game.end()
+                assert (end.end == "success") == (info["end_status"] == 2)
+                assert (end.seed, end.episode_return) == (seed, total)
+                ends.add(end.end)
                 break
-        else:
-            assert game.end == ""
     aims = {"NetHackStaircase", "NetHackStaircasePet", "NetHackOracle"}
     assert ends == ({"death", "success"} if task in aims else {"death"})
     assert steps > 150
@@ -91,20 +92,20 @@ class Scripted:
 
 def test_answers_without_being_asked_are_those_of_nle():
     """Some of what NLE answers by itself, like questions for text, hardly ever comes up in play."""
-    game, _ = new_game()
-    plain = nles_own("NetHackScore")
+    game, plain = OneGame(), nles_own("NetHackScore")
+    nethack = game.nethack
     rng = np.random.default_rng(0)
     texts = (b"", b"What do you want to eat?", b"Really attack it?", b"Really quit?")
     for _ in range(300):
         script = [(*rng.integers(2, size=3), texts[rng.integers(4)], rng.random() < 0.2) for _ in range(20)]
         script += [(0, 0, 0, b"", True)]
-        game._nethack = ours = Scripted(script, game._internal, game._message)
-        game.press(8)
-        over = game._answer()
-        shown = plain.nethack._obs
-        theirs = Scripted(script, shown[plain._internal_index], shown[plain._message_index])
-        plain.nethack.step = lambda key, to=theirs, shown=shown: to.step(key) or (shown, to.done())
-        _, done = plain._perform_known_steps(*plain.nethack.step(game._keys[8]))
+        nethack._nethack = ours = Scripted(script, nethack._internal, nethack._message)
+        nethack.press(8)
+        over = nethack.answer()
+        frame = plain.nethack._obs
+        theirs = Scripted(script, frame[plain._internal_index], frame[plain._message_index])
+        plain.nethack.step = lambda key, to=theirs, frame=frame: to.step(key) or (frame, to.done())
+        _, done = plain._perform_known_steps(*plain.nethack.step(nethack._keys[8]))
         assert (ours.keys, over) == (theirs.keys, done)
     game.close()
     plain.close()
@@ -113,49 +114,41 @@ def test_answers_without_being_asked_are_those_of_nle():
 def test_same_seed_is_the_same_game_also_the_second_time():
     """NLE uses a seed for one reset only; here every game is seeded."""
     actions = np.random.default_rng(1).integers(1, 17, size=120)
-    game, frames = new_game()
+    game, other = OneGame(), OneGame()
     runs = []
     for seed in (5, 6, 5):
         game.start(seed)
-        runs.append([(frames.glyphs[0].copy(), frames.blstats[0].copy()), *play(game, frames, actions)])
-    game.close()
-    other, other_frames = new_game()
+        runs.append([shown(game), *play(game, actions)])
     other.start(6)
-    runs.append([(other_frames.glyphs[0].copy(), other_frames.blstats[0].copy())])
+    assert runs[0] == runs[2]
+    assert runs[1][0] == shown(other)
+    assert runs[0][0] != runs[1][0]
+    game.close()
     other.close()
-    for a, b in ((runs[0], runs[2]), (runs[1][:1], runs[3])):
-        assert len(a) == len(b)
-        for (glyphs, blstats), (glyphs_b, blstats_b) in zip(a, b, strict=True):
-            np.testing.assert_array_equal(glyphs, glyphs_b)
-            np.testing.assert_array_equal(blstats, blstats_b)
-    assert not np.array_equal(runs[0][0][0], runs[1][0][0])
 
 
 def test_step_limit_truncates_and_leaves_the_hero_alive():
-    game, frames = new_game(cap=7)
+    game = OneGame(cap=7)
     game.start(11)
-    steps = [game.step(22) for _ in range(7)]  # search
-    assert [s.truncated for s in steps] == [False] * 6 + [True]
-    assert not any(s.terminated for s in steps)
-    assert frames.blstats[0, 10] > 0
-    assert frames.glyphs[0].any()
-    assert (game.end, game.length) == ("truncated", 7)
+    steps = [game.step(22)[1:] for _ in range(7)]  # search
+    assert steps == [(False, False)] * 6 + [(False, True)]
+    assert game.frames.blstats[0, 10] > 0
+    assert game.frames.glyphs[0].any()
+    assert (game.end().end, game.end().length) == ("truncated", 7)
     game.close()
 
 
 def dying_games(count=2):
-    """(game, frames, actions until death) of games that random play loses."""
-    game, frames = new_game()
+    """(game, blstats before the end) of games that random play loses."""
+    game = OneGame()
     found, seed = 0, 0
     while found < count:
         game.start(seed)
-        actions = np.random.default_rng(seed).choice([*range(1, 9), 20], size=4000)
-        for action in actions:
-            before = frames.blstats[0].copy()
-            step = game.step(int(action))
-            if step.terminated:
+        for action in np.random.default_rng(seed).choice([*range(1, 9), 20], size=4000):
+            before = game.frames.blstats[0].copy()
+            if game.step(action)[1]:
                 found += 1
-                yield game, frames, before
+                yield game, before
                 break
         seed += 1
     game.close()
@@ -163,37 +156,47 @@ def dying_games(count=2):
 
 def test_score_is_that_of_the_last_living_frame():
     """NLE blanks the row when the game ends, but the score stays; NLE's own points say the same."""
-    for game, frames, before in dying_games():
-        assert not frames.blstats[0].any()
-        assert game.end == "death"
-        assert game.turns == before[20] > 0
-        assert game.score == before[9]
-        internal = game._internal
+    for game, before in dying_games():
+        end = game.end()
+        assert not game.frames.blstats[0].any()
+        assert end.end == "death"
+        assert end.turns == before[20] > 0
+        assert end.score == before[9]
+        points = game.nethack._internal[8]
         net_gold_lost = 0.1 * before[13] + 1
-        assert internal[8] - 50 <= game.score <= internal[8] + net_gold_lost
+        assert points - 50 <= end.score <= points + net_gold_lost
 
 
-def test_reaching_the_aim_is_a_success(monkeypatch):
+def test_reaching_the_aim_is_a_success():
     """NLE ends such a game as it ends any other; only its status tells them apart."""
-    game, frames = new_game(task="NetHackStaircase")
+    game = OneGame("NetHackOracle")
     game.start(4)
-    assert not game.step(22).terminated
-    living = frames.blstats[0].copy()
-    monkeypatch.setattr(game._env, "_is_episode_end", lambda _: game._env.StepStatus.TASK_SUCCESSFUL)
-    step = game.step(22)
-    assert step.terminated
-    assert not step.truncated
-    assert step.reward == pytest.approx(1, abs=0.02)
-    assert (game.end, game.score, game.turns) == ("success", living[9], living[20])
+    assert not game.step(22)[1]
+    living = game.frames.blstats[0].copy()
+    game.games._task = game.games._task._replace(first_glyph=0, last_glyph=5976)  # beside anything
+    reward, terminated, truncated = game.step(22)
+    assert (terminated, truncated) == (True, False)
+    assert reward == pytest.approx(1, abs=0.02)
+    assert not game.frames.blstats[0].any()
+    end = game.end()
+    assert (end.end, end.score, end.turns, end.length) == ("success", living[9], living[20], 2)
+    game.start(4)  # nothing is left of it
+    assert not game.step(22)[2]
     game.close()
+
+
+def test_a_won_game_is_a_success(monkeypatch):
+    game, _ = next(dying_games())
+    monkeypatch.setattr(type(game.nethack), "ascended", True)
+    assert game.end().end == "success"
 
 
 def test_every_task_starts_and_an_unknown_one_is_named():
     for task in TASKS:
-        game, frames = new_game(task=task)
+        game = OneGame(task)
         game.start(1)
         game.step(22)
-        assert frames.blstats[0, 10] > 0
+        assert game.frames.blstats[0, 10] > 0
         game.close()
     with pytest.raises(ValueError, match=r"NetHackScroe.*NetHackScore"):
-        new_game(task="NetHackScroe")
+        OneGame("NetHackScroe")

@@ -6,17 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nethack_games import OneGame
 from nle.nethack import nethack as nle_nethack
 
 from tedg.envs import shared_code
-from tedg.envs.frames import Frames
-from tedg.envs.nethack import NetHackGame
 from tedg.envs.shared_code import SharedCode
-
-
-def new_game():
-    frames = Frames.allocate(1)
-    return NetHackGame("NetHackScore", 10**6, frames.row(0)), frames
 
 
 def code_mappings():
@@ -30,11 +24,11 @@ def code_mappings():
     return found
 
 
-def play(game, frames, steps=60):
+def play(game, steps=60):
     seen = []
     game.start(5)
     for action in np.random.default_rng(0).integers(1, 17, size=steps):
-        step = game.step(int(action))
+        step, frames = game.step(action), game.frames
         seen.append((step, frames.glyphs.tobytes(), frames.blstats.tobytes(), frames.message.tobytes()))
     return seen
 
@@ -42,31 +36,31 @@ def play(game, frames, steps=60):
 def test_every_game_runs_the_original_and_plays_on_as_before(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(SharedCode, "share", lambda self: False)
-        game, frames = new_game()
-        alone = play(game, frames)
+        game = OneGame()
+        alone = play(game)
         game.close()
-    games = [new_game() for _ in range(3)]
-    assert [play(*game) for game in games] == [alone] * 3
-    assert [play(*game) for game in games] == [alone] * 3  # NLE loads its copies anew
+    games = [OneGame() for _ in range(3)]
+    assert [play(game) for game in games] == [alone] * 3
+    assert [play(game) for game in games] == [alone] * 3  # NLE loads its copies anew
     mappings = code_mappings()
     assert len(mappings) == 3
     assert len({first for first, _, _ in mappings}) == 3
     assert {path for *_, path in mappings} == {nle_nethack.DLPATH}
-    for game, _ in games:
+    for game in games:
         game.close()
     assert code_mappings() == []
 
 
 def test_a_copy_that_differs_keeps_its_code():
-    game, _ = new_game()
-    path = game._env.nethack.dlpath
+    game = OneGame()
+    path = game.nethack._env.nethack.dlpath
     with Path(path).open("r+b") as copy:
         copy.seek(0x250)  # in the identity of the build, which nothing reads
         changed = bytes([copy.read(1)[0] ^ 1])
         copy.seek(0x250)
         copy.write(changed)
     game.start(1)
-    assert not game._code.share()
+    assert not game.nethack._code.share()
     assert [path for *_, path in code_mappings()] == ["/memfd:nle.so (deleted)"]
     game.close()
 
@@ -74,16 +68,16 @@ def test_a_copy_that_differs_keeps_its_code():
 @pytest.mark.parametrize("missing", ["_libc", "_original"])
 def test_other_systems_play_without(monkeypatch, missing):
     monkeypatch.setattr(shared_code, missing, lambda: None)
-    game, _ = new_game()
+    game = OneGame()
     game.start(1)
-    assert not game._code.share()
+    assert not game.nethack._code.share()
     game.step(22)
     game.close()
 
 
 def test_a_library_that_is_not_loaded_is_left_alone():
-    game, _ = new_game()
-    assert not game._code.share()
+    game = OneGame()
+    assert not game.nethack._code.share()
     game.close()
 
 

@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from tedg.envs.atoms import ATOMS, AtomTracker, View
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
+from tedg.envs.games import Games
 from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE
 from tedg.envs.masks import legal_actions
 from tedg.envs.memory import GameMemory
 from tedg.envs.messages import NUM_ACTIONS
-from tedg.envs.nethack import TASKS, NetHackGame
-from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
+from tedg.envs.observation import EnvSpec, Observation
+from tedg.envs.rewards import TASKS
 from tedg.envs.seeds import Seeds
 from tedg.envs.state import StateBuilder
 from tedg.hypergraph.schema import Hypergraph
@@ -79,10 +80,7 @@ class GameBlock:
         self._views = [self._view_into(observation, view) for observation in memory.observations]
         self._rows = np.arange(num_envs)
         self._episodes = [0] * num_envs  # games started so far
-        self._games = [
-            NetHackGame(settings.task, settings.max_episode_steps, memory.frames.row(i))
-            for i in range(num_envs)
-        ]
+        self._games = Games(settings.task, settings.max_episode_steps, memory.frames, memory.playing)
 
     def _view_into(self, observation: Observation, view: View) -> View:
         """`view`, with the arrays that observations show taken from `observation`."""
@@ -92,8 +90,8 @@ class GameBlock:
 
     def reset(self, slot: int) -> None:
         """Start every game's plan of seeds anew, at episode 0; first frames are in observations[slot]."""
-        self._episodes = [0] * len(self._games)
-        for row in range(len(self._games)):
+        self._episodes = [0] * len(self._rows)
+        for row in self._rows.tolist():
             self._start(row)
         self._memory.action[:] = 0
         self._observe(self._rows, slot)
@@ -103,20 +101,11 @@ class GameBlock:
 
         The step before must have been written into the other slot.
         """
-        memory, playing = self._memory, self._memory.playing
-        for row, (game, action) in enumerate(zip(self._games, memory.action.tolist(), strict=True)):
-            playing[row] = True
-            game.press(action)
-            playing[row] = False
-        results = []
-        for row, game in enumerate(self._games):
-            playing[row] = True
-            results.append(game.settle())
-            playing[row] = False
-        memory.reward[:], memory.terminated[:], memory.truncated[:] = zip(*results, strict=True)
+        memory = self._memory
+        self._games.step(memory.action, memory.reward, memory.terminated, memory.truncated)
         (died,), (cut,) = memory.terminated.nonzero(), memory.truncated.nonzero()
         for row in (*died.tolist(), *cut.tolist()):
-            memory.note_end(row, self._episode_end(row))
+            memory.note_end(row, self._games.end(row, self._first_env + row))
 
         # A finished game's row is blank, so the next game's first frame takes its place at once. A game
         # that was cut off is alive: it is observed first, and restarts afterwards.
@@ -132,16 +121,12 @@ class GameBlock:
 
     def close(self) -> None:
         """Release every game."""
-        for game in self._games:
-            game.close()
-        self._games = []
+        self._games.close()
 
     def _start(self, row: int) -> None:
         memory = self._memory
         memory.seed[row] = self._seeds(self._first_env + row, self._episodes[row])
-        memory.playing[row] = True
-        self._games[row].start(int(memory.seed[row]))
-        memory.playing[row] = False
+        self._games.start(row, int(memory.seed[row]))
         self._episodes[row] += 1
         self._tracker.reset(row)
 
@@ -150,19 +135,6 @@ class GameBlock:
         if len(rows):
             for name, final in self._memory.final.items():
                 final[rows] = getattr(last, name)[rows]
-
-    def _episode_end(self, row: int) -> EpisodeEnd:
-        game = self._games[row]
-        return EpisodeEnd(
-            env=self._first_env + row,
-            seed=game.seed,
-            length=game.length,
-            episode_return=game.episode_return,
-            score=float(game.score),
-            depth=game.depth,
-            turns=game.turns,
-            end=game.end,
-        )
 
     def _observe(self, rows: npt.NDArray[np.int64], slot: int) -> None:
         """Compute the observations of `rows` from their frames."""

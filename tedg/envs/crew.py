@@ -37,6 +37,14 @@ class _Worker:
         return f"worker {self.number} (process {self.child.process.pid}, games {games})"
 
 
+def _heap() -> dict[str, str]:
+    """Pages of 2 MB for the heap, unless the user has set otherwise; systems without glibc ignore it.
+
+    Each game strews small objects over it, and the processor looks up fewer pages' addresses then.
+    """
+    return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+
+
 class Crew:
     """Worker processes that share the games of every group evenly among them.
 
@@ -142,7 +150,7 @@ class Crew:
                 step_seconds=self._step_seconds,
             )
 
-        return _Worker(number, blocks, launch(serve, setup, [self._memory_file]))
+        return _Worker(number, blocks, launch(serve, setup, [self._memory_file], _heap()))
 
 
 def _end(workers: list[_Worker], memory_file: int, folder: str) -> None:

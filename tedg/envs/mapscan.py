@@ -229,7 +229,7 @@ def _survey(
                 if (bits & (BIT.NDOOR | BIT.ODOOR)) != 0:
                     open_frontier |= edge
                 elif (bits & BIT.CORR) != 0 and not open_frontier:
-                    open_frontier |= _ways(glyphs, y, x, y0, x0, categories) <= 1
+                    open_frontier |= _is_end(glyphs, y, x, y0, x0, categories)
     found.in_sight = in_sight
     found.known_cells = known_cells
     found.hostiles = hostiles
@@ -289,22 +289,24 @@ def _beside_unseen(glyphs: npt.NDArray[np.int16], y: int, x: int) -> bool:
 
 
 @kernel_part
-def _ways(
+def _is_end(
     glyphs: npt.NDArray[np.int16],
     y0: int,
     x0: int,
     hero_y: int,
     hero_x: int,
     categories: npt.NDArray[np.uint64],
-) -> int:
-    """Neighbours of (y0, x0) that can be walked on, the hero's cell included."""
+) -> bool:
+    """Can at most one neighbour of (y0, x0) be walked on, the hero's cell included?"""
     ways = 0
     for k in range(8):
         y, x = y0 + DIRECTION_ROWS[k], x0 + DIRECTION_COLUMNS[k]
         bits = categories[_glyph_at(glyphs, y, x)]
         open_way = (bits & (BIT.WALKABLE | BIT.PET | BIT.MONSTER_LIKE)) != 0
         ways += (y == hero_y and x == hero_x) or (open_way and (bits & BIT.BOULDER) == 0)
-    return ways
+        if ways > 1:
+            return False
+    return True
 
 
 @kernel_part

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tedg.envs.compiled import kernel, kernel_part
+
 # Atom -> texts, any of which makes it true (NetHack 3.6.7's own wording).
 MESSAGE_TEXTS: dict[str, tuple[bytes, ...]] = {
     "q_dir": (b"In what direction?",),
@@ -45,6 +47,8 @@ MESSAGE_ATOMS: tuple[str, ...] = (*MESSAGE_TEXTS, "m_pickup")
 ACTION_KEYS = b"\r" + b"kljhunby" + b"KLJHUNBY" + b"<>.\x04es"
 NUM_ACTIONS = len(ACTION_KEYS)
 MESSAGE_BYTES = 256
+_WORDS = MESSAGE_BYTES // 8
+_NOWHERE = -1
 _CAPACITY = 1 << 15  # distinct messages kept; the table starts anew beyond it
 
 
@@ -73,22 +77,55 @@ class MessageTable:
     def __init__(self) -> None:
         self.atoms = np.zeros((_CAPACITY, len(MESSAGE_ATOMS)), np.bool_)
         self.offers = np.zeros((_CAPACITY, NUM_ACTIONS), np.bool_)
-        self._row: dict[bytes, int] = {}
+        self._texts = np.zeros((_CAPACITY, _WORDS), np.uint64)  # the messages, eight bytes in a number
+        self._places = np.full(2 * _CAPACITY, _NOWHERE)  # hash table of rows in the three tables
+        self._size = 0
 
     def lookup(self, messages: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Rows in the tables of the messages [B, 256] named by `rows`; valid until the next lookup."""
-        if len(self._row) + len(rows) > _CAPACITY:
-            self._row.clear()
-        found = []
-        for text in messages.view(f"S{MESSAGE_BYTES}")[rows, 0].tolist():
-            index = self._row.get(text)
-            found.append(self._read(text) if index is None else index)
-        return np.array(found, np.int64)
+        if self._size + len(rows) > _CAPACITY:
+            self._places[:] = _NOWHERE
+            self._size = 0
+        found = np.empty(len(rows), np.int64)
+        before = self._size
+        self._size = _look_up(rows, messages, self._texts, self._places, before, found)
+        for new in range(before, self._size):
+            message = self._texts[new].tobytes().split(b"\0", 1)[0]
+            self.atoms[new] = message_atoms(message)
+            self.offers[new] = offered_actions(message)
+        return found
 
-    def _read(self, text: bytes) -> int:
-        message = text.split(b"\0", 1)[0]
-        index = len(self._row)
-        self.atoms[index] = message_atoms(message)
-        self.offers[index] = offered_actions(message)
-        self._row[text] = index
-        return index
+
+@kernel
+def _look_up(
+    rows: npt.NDArray[np.int64],
+    messages: npt.NDArray[np.uint8],
+    texts: npt.NDArray[np.uint64],
+    places: npt.NDArray[np.int64],
+    size: int,
+    found: npt.NDArray[np.int64],
+) -> int:
+    """Find the messages in the first `size` texts and append those that are missing; return the new size."""
+    for i, r in enumerate(rows):
+        words = messages[r].view(np.uint64)
+        digest = np.uint64(0)
+        for word in words:
+            digest = (digest ^ word) * np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit is lost
+            digest ^= digest >> np.uint64(32)
+        place = np.int64(digest % np.uint64(len(places)))
+        while places[place] != _NOWHERE and not _same(texts[places[place]], words):
+            place = (place + 1) % len(places)  # never full: there are twice as many places as texts
+        if places[place] == _NOWHERE:
+            texts[size] = words
+            places[place] = size
+            size += 1
+        found[i] = places[place]
+    return size
+
+
+@kernel_part
+def _same(text: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> bool:
+    k = 0
+    while k < _WORDS and text[k] == other[k]:
+        k += 1
+    return k == _WORDS

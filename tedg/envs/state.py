@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
 
-from tedg.envs.atoms import ATOM, ATOMS, View
+from tedg.envs.atoms import ATOM, ATOMS, NUM_ATOMS, View
 from tedg.envs.compiled import kernel, kernel_part
 from tedg.envs.features import NUM_EXPERTS, STATE_FEATURES, goal_index
 from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
@@ -31,13 +31,18 @@ _LOG_POINTS = log1p(10_000)
 _LOG_TURNS = log1p(20_000)
 
 
-class Operators(NamedTuple):
-    """The conditions of O operators over NetHack's atoms; rows are padded to L literals."""
+_WORDS = -(-NUM_ATOMS // 64)
 
-    atom: npt.NDArray[np.int64]  # [O, L] column of the literal's atom
-    positive: npt.NDArray[np.bool_]  # [O, L] must it be true or false
-    is_precondition: npt.NDArray[np.bool_]  # [O, L]
-    valid: npt.NDArray[np.bool_]  # [O, L] False where padded
+
+class Operators(NamedTuple):
+    """The conditions of O operators as sets of NetHack's atoms: bit i of word w is atom 64 w + i."""
+
+    required: npt.NDArray[np.uint64]  # [O, W] preconditions: atoms that must be true
+    forbidden: npt.NDArray[np.uint64]  # [O, W] preconditions: atoms that must be false
+    shown: npt.NDArray[np.uint64]  # [O, W] scene literals that are atoms
+    hidden: npt.NDArray[np.uint64]  # [O, W] scene literals that are negated atoms
+    preconditions: npt.NDArray[np.int64]  # [O] number of precondition literals
+    scene: npt.NDArray[np.int64]  # [O] number of scene literals
     expert: npt.NDArray[np.int64]  # [O]
 
     @classmethod
@@ -52,8 +57,24 @@ class Operators(NamedTuple):
         if experts != NUM_EXPERTS:
             raise ValueError(f"hypergraph {hypergraph.name!r} must have {NUM_EXPERTS} experts, has {experts}")
         c = hypergraph.conditions()
-        columns = np.array([ATOMS.index(name) for name in hypergraph.atoms], np.int64)
-        return cls(columns[c.atom], c.positive, c.is_precondition, c.valid, c.expert)
+        columns = np.array([ATOMS.index(name) for name in hypergraph.atoms], np.int64)[c.atom]
+
+        def atoms(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+            sets = np.zeros((len(columns), _WORDS), np.uint64)
+            for operator, literal in np.argwhere(which & c.valid):
+                word, bit = divmod(int(columns[operator, literal]), 64)
+                sets[operator, word] |= np.uint64(1 << bit)
+            return sets
+
+        return cls(
+            required=atoms(c.is_precondition & c.positive),
+            forbidden=atoms(c.is_precondition & ~c.positive),
+            shown=atoms(~c.is_precondition & c.positive),
+            hidden=atoms(~c.is_precondition & ~c.positive),
+            preconditions=(c.is_precondition & c.valid).sum(1),
+            scene=(~c.is_precondition & c.valid).sum(1),
+            expert=c.expert,
+        )
 
 
 class StateBuilder:
@@ -94,15 +115,21 @@ def _fill_state(
     hostile_dirs: npt.NDArray[np.bool_],
     histories: npt.NDArray[np.void],
     legal: npt.NDArray[np.bool_],
-    atom: npt.NDArray[np.int64],
-    positive: npt.NDArray[np.bool_],
-    is_precondition: npt.NDArray[np.bool_],
-    valid: npt.NDArray[np.bool_],
+    required: npt.NDArray[np.uint64],
+    forbidden: npt.NDArray[np.uint64],
+    shown: npt.NDArray[np.uint64],
+    hidden: npt.NDArray[np.uint64],
+    preconditions: npt.NDArray[np.int64],
+    scene: npt.NDArray[np.int64],
     expert: npt.NDArray[np.int64],
     goal: int,
     state: npt.NDArray[np.float32],
 ) -> None:
-    operators = Operators(atom, positive, is_precondition, valid, expert)
+    operators = Operators(required, forbidden, shown, hidden, preconditions, scene, expert)
+    members = np.zeros(1 + NUM_EXPERTS)  # operators of all experts together, then of each
+    for which in expert:
+        members[0] += 1
+        members[1 + which] += 1
     for r in rows:
         now, s, seen, history = blstats[r], state[r], scan[r], histories[r]
         s[:] = 0.0
@@ -119,7 +146,9 @@ def _fill_state(
         _landmark(near[WAY_DOWN], s, COLUMN.stairs_down_proximity)
         _landmark(near[FRONTIER], s, COLUMN.frontier_proximity)
         _landmark(near[PICKUP], s, COLUMN.pickup_proximity)
-        s[COLUMN.confidence] = _match(atoms[r], operators, s, COLUMN.all_applicable, COLUMN.all_scene_best)
+        s[COLUMN.confidence] = _match(
+            *(atoms[r], operators, members, s), COLUMN.all_applicable, COLUMN.all_scene_best
+        )
         _effect_features(now, previous[r], history.frozen, s)
         level = max(now[nh.NLE_BL_XP], 1)
         s[COLUMN.threat_adjacent] = _saturate(seen.difficulty_adjacent, 2 * level)
@@ -229,29 +258,31 @@ def _rule_features(
 
 @kernel_part
 def _match(
-    a: npt.NDArray[np.bool_], operators: Operators, s: npt.NDArray[np.float32], gates: int, scenes: int
+    a: npt.NDArray[np.bool_],
+    operators: Operators,
+    members: npt.NDArray[np.float64],
+    s: npt.NDArray[np.float32],
+    gates: int,
+    scenes: int,
 ) -> float:
     """Fill the three figures of each group from columns `gates` and `scenes` on; return the confidence."""
-    members = np.zeros(1 + NUM_EXPERTS)
+    true = np.zeros(_WORDS, np.uint64)
+    eights = a.view(np.uint64)
+    for k in range(len(eights)):
+        # The product has the lowest bits of the eight bytes beside each other, in its highest byte.
+        true[k // 8] |= (eights[k] * np.uint64(0x0102040810204080)) >> np.uint64(56) << np.uint64(8 * (k % 8))
     applicable = np.zeros(1 + NUM_EXPERTS)
     confidence = 0.0
     for o in range(len(operators.expert)):
-        needed = held = wanted = present = 0
-        for k in range(operators.atom.shape[1]):
-            if not operators.valid[o, k]:
-                break
-            true = a[operators.atom[o, k]] == operators.positive[o, k]
-            if operators.is_precondition[o, k]:
-                needed += 1
-                held += true
-            else:
-                wanted += 1
-                present += true
+        needed, wanted = operators.preconditions[o], operators.scene[o]
+        held = present = 0
+        for w in range(_WORDS):
+            held += _size((operators.required[o, w] & true[w]) | (operators.forbidden[o, w] & ~true[w]))
+            present += _size((operators.shown[o, w] & true[w]) | (operators.hidden[o, w] & ~true[w]))
         scene = present / max(wanted, 1)
         if held == needed:
             confidence = max(confidence, (held + present) / (needed + wanted + 1))
         for group in (0, 1 + operators.expert[o]):
-            members[group] += 1
             gate, shown = gates + 3 * group, scenes + 3 * group
             s[gate + 1] += held / max(needed, 1)
             s[gate + 2] += held == needed - 1
@@ -268,3 +299,13 @@ def _match(
         s[shown + 1] /= max(applicable[group], 1)
         s[shown + 2] /= size
     return confidence
+
+
+@kernel_part
+def _size(bits: np.uint64) -> int:
+    """Number of bits that are set. The compiler knows this loop and makes one instruction of it."""
+    count = 0
+    while bits != 0:
+        bits &= bits - np.uint64(1)
+        count += 1
+    return count

@@ -5,6 +5,7 @@ Commands and answers are a few bytes over a socket; everything else lies in memo
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -56,6 +57,7 @@ def _serve(setup: Setup, channel: socket.socket) -> None:
         _limit(setup.start_seconds)
         for group, rows in setup.blocks.items():
             blocks[group] = GameBlock(setup.settings, setup.seeds, rows.start, memory.rows(rows))
+        gc.freeze()  # what the games consist of lives as long as they: no need to search it for garbage
         while command := channel.recv(MESSAGE_BYTES):
             kind, group, slot = command
             _limit(setup.start_seconds if kind == RESET else setup.step_seconds)

@@ -1,0 +1,103 @@
+"""The games of a batch, stepped together."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from nle import nethack as nh
+
+from tedg.envs.frames import Frames
+from tedg.envs.nethack import NetHackGame
+from tedg.envs.observation import EpisodeEnd
+from tedg.envs.rewards import EPISODE, HUNGER, INTERNAL, TASKS, judge, unsettled
+
+
+class Games:
+    """Games of one task that write their frames into the rows of `frames`; B of them.
+
+    Rewards and ends are NLE's, but for the step limit: it truncates and leaves the game's row alive. After a
+    terminating step the row is zero. `playing` [B] is set while NetHack itself has the word. Raises
+    ValueError if `task` is not one of TASKS.
+    """
+
+    def __init__(
+        self, task: str, max_episode_steps: int, frames: Frames, playing: npt.NDArray[np.bool_]
+    ) -> None:
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}, must be one of {', '.join(TASKS)}")
+        num_envs = len(playing)
+        self._task = TASKS[task]
+        self._max_episode_steps = max_episode_steps
+        self._frames = frames
+        self._playing = playing
+        self._internal = np.zeros((num_envs, INTERNAL), np.int32)
+        self._over = np.zeros(num_envs, np.bool_)
+        self._episodes = np.zeros(num_envs, EPISODE)
+        self._games = [
+            NetHackGame(task, frames.row(row) | {"internal": self._internal[row]}) for row in range(num_envs)
+        ]
+
+    def start(self, row: int, seed: int) -> None:
+        """Begin the game that `seed` names; its first frame is in the row."""
+        self._playing[row] = True
+        self._games[row].start(seed)
+        self._playing[row] = False
+        episodes = self._episodes
+        episodes[row] = 0
+        episodes["seed"][row] = seed
+        episodes["blstats"][row] = self._frames.blstats[row]
+        episodes["depth"][row] = self._frames.blstats[row, nh.NLE_BL_DEPTH]
+        episodes["hunger"][row] = self._internal[row, HUNGER]
+
+    def step(
+        self,
+        actions: npt.NDArray[np.int64],
+        reward: npt.NDArray[np.float32],
+        terminated: npt.NDArray[np.bool_],
+        truncated: npt.NDArray[np.bool_],
+    ) -> None:
+        """Take an action (0..22) in every game and fill the three arrays [B]; the frames are in the rows.
+
+        In rounds: NetHack's code and Python's do not fit into the processor's caches together.
+        """
+        playing, over = self._playing, self._over
+        for row, (game, action) in enumerate(zip(self._games, actions.tolist(), strict=True)):
+            playing[row] = True
+            game.press(action)
+            playing[row] = False
+        frames, rules = self._frames, (*self._task, self._max_episode_steps)
+        unsettled(frames.blstats, self._internal, over)  # one game in twenty, and only those are called
+        for row in over.nonzero()[0].tolist():
+            playing[row] = True
+            over[row] = self._games[row].answer()
+            playing[row] = False
+        seen = (frames.glyphs, frames.blstats, self._internal)
+        judge(*rules, *seen, over, self._episodes, reward, terminated, truncated)
+        for row in (terminated & ~over).nonzero()[0].tolist():
+            playing[row] = True
+            self._games[row].quit()
+            playing[row] = False
+
+    def end(self, row: int, env: int) -> EpisodeEnd:
+        """How the episode of a row went, which ended in the last step, as that of environment `env`."""
+        episode, over = self._episodes[row], self._over[row]
+        if episode["aimed"] or (over and self._games[row].ascended):
+            end = "success"
+        else:
+            end = "death" if over else "truncated"
+        return EpisodeEnd(
+            env=env,
+            seed=int(episode["seed"]),
+            length=int(episode["length"]),
+            episode_return=float(episode["episode_return"]),
+            score=float(episode["blstats"][nh.NLE_BL_SCORE]),
+            depth=int(episode["depth"]),
+            turns=int(episode["blstats"][nh.NLE_BL_TIME]),
+            end=end,
+        )
+
+    def close(self) -> None:
+        """Release every game."""
+        for game in self._games:
+            game.close()
+        self._games = []
