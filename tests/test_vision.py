@@ -134,10 +134,7 @@ def test_what_was_never_seen_contributes_nothing():
 def test_the_heros_block_of_the_whole_map_is_marked(hero, block):
     encoder, observation = make(), unseen(2)
     observation.hero[1] = torch.tensor(hero)
-    planes = encoder._overview_planes(observation.overview, observation.hero)
-    assert planes.shape == (2, OVERVIEW_SHAPE[2] + 1, *OVERVIEW_SHAPE[:2])
-    assert planes[1, -1].nonzero().tolist() == [list(block)]
-    assert float(planes[1, -1].sum()) == 1.0
+    assert encoder._hero_block(observation.hero)[1].tolist() == list(block)
     moved = changed(encoder, unseen(), observation[1:])
     assert all(CROP <= token < CROP + OVERVIEW for token in moved)
     assert bool(moved) is (hero != (10, 40))
@@ -146,11 +143,11 @@ def test_the_heros_block_of_the_whole_map_is_marked(hero, block):
 def test_the_whole_map_enters_as_shares_of_its_blocks():
     encoder, observation = make(), unseen()
     observation.overview[0, 2, 7, 5] = 6
-    planes = encoder._overview_planes(observation.overview, observation.hero).clone()
-    assert float(planes[0, 5, 2, 7]) == 6
-    planes[:, :-1] /= 12
-    features = encoder._overview_features(observation.overview, observation.hero)
-    torch.testing.assert_close(features, encoder.overview_conv(planes))
+    planes = torch.zeros(1, OVERVIEW_SHAPE[2] + 1, *OVERVIEW_SHAPE[:2])
+    planes[0, 5, 2, 7] = 6 / 12
+    planes[0, -1, 3, 10] = 1  # the hero
+    features = encoder(observation).tokens.features[:, CROP:]
+    torch.testing.assert_close(features, torch.relu(encoder.overview_conv(planes)).flatten(2).transpose(1, 2))
     tokens = changed(encoder, unseen(), observation)
     assert tokens
     assert all(CROP <= token < CROP + OVERVIEW for token in tokens)

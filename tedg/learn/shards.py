@@ -55,6 +55,7 @@ class Shard:
         self._policy = policy
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         self._evaluation: Evaluation | None = None
+        self._gradient = self._parameters[0].new_empty(sum(p.numel() for p in self._parameters))
 
     def evaluate(self, inputs: Inputs, index: Tensor, routing: Routing) -> tuple[Evaluation, Tensor | None]:
         """The policy on some samples, and the operators' scores, detached."""
@@ -71,7 +72,7 @@ class Shard:
         return self._evaluation, None if scores is None else scores.detach()
 
     def backward(self, gradients: list[Tensor]) -> Tensor:
-        """Gradient of all parameters, flat, from those of the last evaluation's tensors."""
+        """Gradient of all parameters, flat, from those of the last evaluation's tensors; valid until the next."""
         assert self._evaluation is not None
         outputs, self._evaluation = self._evaluation.tensors(), None
         # Some outputs may be constants: the scores of a routing that reads nobody's, for one.
@@ -83,7 +84,8 @@ class Shard:
             allow_unused=True,
             materialize_grads=True,
         )
-        return torch.cat([gradient.flatten() for gradient in parts])
+        # New memory of this size would come from the system page by page, in every minibatch.
+        return torch.cat([gradient.flatten() for gradient in parts], out=self._gradient)
 
 
 class Shards:

@@ -70,3 +70,25 @@ def keep_largest(scores: _Reals, count: int, kept: npt.NDArray[np.bool_]) -> Non
                 kept[n, i] = False
                 total -= 1
             i -= 1
+
+
+@kernel
+def number_distinct(
+    values: npt.NDArray[np.integer[Any]], numbers: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
+) -> int:
+    """Write the distinct entries of values [N], ascending, to the front of numbers; return how many.
+
+    Entries are from 0 to len(numbers) - 1; places [N] gets each one's place in numbers.
+    """
+    place = np.zeros(len(numbers), np.int64)
+    for value in values:
+        place[value] = 1
+    count = 0
+    for number in range(len(place)):
+        if place[number]:
+            numbers[count] = number
+            place[number] = count
+            count += 1
+    for i in range(len(values)):
+        places[i] = place[values[i]]
+    return count

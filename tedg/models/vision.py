@@ -7,12 +7,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tedg.envs.glyphs import STONE
 from tedg.envs.observation import EnvSpec, Observation
 from tedg.models.distinct import distinct
+from tedg.models.maps import cell_features
 from tedg.models.norm import RunningNorm
 from tedg.models.tokens import DenseTokens, ProjectedTokens, Tokens
 
@@ -76,6 +77,8 @@ class GlyphEncoder(VisualEncoder):
     attributes: Tensor
     token_kind: Tensor
     plane_scale: Tensor
+    block_size: Tensor
+    last_block: Tensor
 
     def __init__(
         self,
@@ -103,6 +106,8 @@ class GlyphEncoder(VisualEncoder):
         self.overview_conv = nn.Conv2d(classes + 1, channels, 3, stride=2, padding=1)
         scale = torch.tensor([*[1 / CELLS_PER_BLOCK] * classes, 1.0]).view(1, -1, 1, 1)
         self.register_buffer("plane_scale", scale, persistent=False)
+        self.register_buffer("block_size", torch.tensor([BLOCK_ROWS, BLOCK_COLUMNS]), persistent=False)
+        self.register_buffer("last_block", torch.tensor([rows - 1, columns - 1]), persistent=False)
         self.state_input = _StateInput(spec, hide_symbols)
         self.state_mlp = nn.Sequential(nn.Linear(spec.state_dim, 2 * token_dim), nn.ReLU())
         self.map_token = nn.Linear(channels, token_dim)
@@ -124,39 +129,30 @@ class GlyphEncoder(VisualEncoder):
         init_layers(self)
 
     def forward(self, observation: Observation) -> VisualOutput:
-        batch, channels = len(observation.crop), self.crop_conv.out_channels
-        near = torch.relu(self.crop_conv(self._embedded(observation.crop)))
-        far = torch.relu(self._overview_features(observation.overview, observation.hero))
-        cells = [part.permute(0, 2, 3, 1).reshape(batch, -1, channels) for part in (near, far)]
         state = self.state_token(self.state_mlp(self.state_input(observation.state)))
         place = self.position_embedding + self.type_embedding[self.token_kind]
         # The projection's bias counts among the offsets of the tokens that it makes.
         bias = self.map_token.bias * (self.token_kind != STATE_TOKEN).unsqueeze(1)
-        tokens = ProjectedTokens(torch.cat(cells, dim=1), self.map_token.weight, state, place + bias)
+        features = self._map_features(observation.crop, observation.overview, observation.hero)
+        tokens = ProjectedTokens(features, self.map_token.weight, state, place + bias)
         return VisualOutput(tokens, tokens.mean() if self.head is None else self._read(tokens))
 
-    def _embedded(self, crop: Tensor) -> Float[Tensor, "batch channels rows columns"]:
-        """The crop's glyphs embedded; each distinct glyph once."""
-        glyphs, index = distinct(crop.long(), len(self.attributes))
+    def _map_features(
+        self, crop: Tensor, overview: Tensor, hero: Tensor
+    ) -> Float[Tensor, "batch cells channels"]:
+        """Both convolutions. Each distinct glyph of the crop is embedded once."""
+        glyphs, places = distinct(crop, len(self.attributes))
         table = torch.relu(self.crop_embedding(self.attributes[glyphs]))
-        # The gradient of index_select is several times faster than that of an embedding.
-        return table.index_select(0, index.flatten()).view(*index.shape, -1).permute(0, 3, 1, 2)
+        near, far = self.crop_conv, self.overview_conv
+        weight = far.weight * self.plane_scale  # counts become shares here: it is the smaller tensor
+        block = self._hero_block(hero)
+        assert near.bias is not None
+        assert far.bias is not None
+        return cell_features(table, places, overview, block, near.weight, near.bias, weight, far.bias)
 
-    def _overview_features(self, overview: Tensor, hero: Tensor) -> Tensor:
-        """The strided convolution over shares of each class per block and the hero's block."""
-        conv = self.overview_conv
-        weight = conv.weight * self.plane_scale  # counts become shares here: it is the smaller tensor
-        planes = self._overview_planes(overview, hero)
-        return nn.functional.conv2d(planes, weight, conv.bias, conv.stride, conv.padding)
-
-    def _overview_planes(self, overview: Tensor, hero: Tensor) -> Tensor:
-        """[B, classes + 1, rows, columns]: cells of each class per block, and where the hero stands."""
-        batch, rows, columns, _ = overview.shape
-        here = torch.zeros_like(overview[..., :1])
-        row = (hero[:, 0].long() // BLOCK_ROWS).clamp(0, rows - 1)
-        column = (hero[:, 1].long() // BLOCK_COLUMNS).clamp(0, columns - 1)
-        here[torch.arange(batch, device=hero.device), row, column] = 1
-        return torch.cat([overview, here], dim=3).to(self.attributes.dtype).permute(0, 3, 1, 2)
+    def _hero_block(self, hero: Tensor) -> Int[Tensor, "batch 2"]:
+        """Row and column of the overview's block in which the hero stands."""
+        return torch.minimum(hero.long().clamp_min(0) // self.block_size, self.last_block)
 
     def _read(self, tokens: ProjectedTokens) -> Tensor:
         """The head on all tokens; its narrow layer is folded into the tokens' projection."""
