@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tedg.envs.seeds import mixed, step_noise
+from tedg.compose import compose
+from tedg.envs.noise import step_noise
+from tedg.envs.players import make_player
+from tedg.envs.seeds import training_seeds
+from tedg.learn.setup import make_env
 from tedg.models.experts import Experts
 from tedg.models.noise import _mixed, uniform
 
@@ -29,17 +33,40 @@ def test_draws_are_even_and_unrelated():
     assert np.abs(correlations).max() < 0.08
 
 
-def test_the_mixing_function_is_that_of_the_environments():
-    words = np.array([0, 1, -1, 2**62, -(2**63)], np.int64)
-    assert (_mixed(torch.as_tensor(words)).numpy() == mixed(words.view(np.uint64)).view(np.int64)).all()
-
-
 def test_steps_of_games_have_numbers_of_their_own():
-    games = np.repeat(np.arange(100), 50)
-    numbers = step_noise(games, np.tile(np.arange(50), 100))
-    assert numbers.dtype == np.int64
+    games, steps = np.repeat(np.arange(100), 50), np.tile(np.arange(50), 100)
+    numbers = np.zeros(5000, np.int64)
+    step_noise(games, steps, np.arange(5000), numbers)
     assert len(set(numbers.tolist())) == 5000
-    assert (step_noise(games[7:9], np.array([7, 8])) == numbers[7:9]).all()
+    some = np.zeros(5000, np.int64)
+    step_noise(games, steps, np.array([7, 4000]), some)
+    assert (some[[7, 4000]] == numbers[[7, 4000]]).all()
+    assert np.count_nonzero(some) == 2
+
+
+def test_games_show_the_same_mixing_function_as_models_use():
+    numbers = np.zeros(1, np.int64)
+    for seed in (0, 1, 2**31 - 1):
+        step_noise(np.array([seed]), np.array([0]), np.array([0]), numbers)
+        assert int(_mixed(_mixed(torch.tensor([seed])))) == numbers[0]
+
+
+@pytest.mark.parametrize("name", ["fake", "nethack_score"])
+def test_every_step_of_an_environment_has_a_number_of_its_own(name):
+    small = ["env.num_envs=4", "ppo.minibatch_size=64"] + ["env.num_workers=0"] * name.startswith("nethack")
+    config = compose([f"env={name}", *small, "env.max_episode_steps=7"]).config
+    env = make_env(config, training_seeds(0))
+    try:
+        player, observation, seen = make_player("random_legal", 4, 0, env.spec), env.reset(), []
+        for _ in range(20):
+            seen += observation.noise.tolist()
+            step = env.step(player.act(observation))
+            if step.final_observation is not None:
+                seen += step.final_observation.noise[step.truncated[step.final_index]].tolist()
+            observation = step.observation
+    finally:
+        env.close()
+    assert len(set(seen)) == len(seen) >= 80
 
 
 def test_dropout_leaves_out_the_same_units_again_and_none_in_evaluation():

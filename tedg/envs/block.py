@@ -14,6 +14,7 @@ from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE
 from tedg.envs.masks import legal_actions
 from tedg.envs.memory import GameMemory
 from tedg.envs.messages import NUM_ACTIONS
+from tedg.envs.noise import step_noise
 from tedg.envs.observation import EnvSpec, Observation
 from tedg.envs.rewards import TASKS
 from tedg.envs.seeds import Seeds
@@ -149,3 +150,4 @@ class GameBlock:
         into.mask[which] = self._legal[which] if self._restricted else True
         into.glyphs[which] = frames.glyphs[which]
         into.hero[which] = frames.blstats[which, 1::-1]  # y, x
+        step_noise(memory.seed, self._games.lengths, rows, into.noise)

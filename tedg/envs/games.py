@@ -37,6 +37,12 @@ class Games:
             NetHackGame(task, frames.row(row) | {"internal": self._internal[row]}) for row in range(num_envs)
         ]
 
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Steps [B] taken in each running game."""
+        lengths: npt.NDArray[np.int64] = self._episodes["length"]
+        return lengths
+
     def start(self, row: int, seed: int) -> None:
         """Begin the game that `seed` names; its first frame is in the row."""
         self._playing[row] = True

@@ -110,6 +110,7 @@ def _columns(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
         "glyphs": np.dtype((np.int16, (MAP_ROWS, MAP_COLUMNS))),
         "hero": np.dtype((np.int16, (2,))),
         "hostile_dirs": np.dtype((np.bool_, (8,))),
+        "noise": np.dtype(np.int64),
     }
     empty = Frames.allocate(0)
     frames = {f.name: getattr(empty, f.name) for f in fields(Frames)}

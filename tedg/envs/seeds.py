@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 # (environment, episode) -> seed of the game. Plans for games in worker processes must be picklable.
 Seeds = Callable[[int, int], int]
 FIRST_TRAINING_SEED = 2**30
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step
 
 
 def training_seeds(run_seed: int, first_episode: Sequence[int] = ()) -> Seeds:
@@ -35,18 +33,6 @@ def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
             f" in 0 to {FIRST_TRAINING_SEED - 1}"
         )
     return _HeldOutSeeds(first_seed, games, num_envs)
-
-
-def step_noise(seeds: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """One random number [n] for each of n games at its own step; the same whenever that game is played."""
-    return mixed(mixed(seeds.astype(np.uint64)) + steps.astype(np.uint64) * GOLDEN).view(np.int64)
-
-
-def mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The mixing function of SplitMix64 (Steele, Lea and Flood 2014)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ def blank(num_games: int, num_atoms: int) -> Observation:
         glyphs=np.full((num_games, *MAP_SHAPE), STONE, np.int16),
         hero=np.tile(np.array(HERO, np.int16), (num_games, 1)),
         hostile_dirs=np.zeros((num_games, 8), np.bool_),
+        noise=np.zeros(num_games, np.int64),
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
 from tedg.envs.groups import split, step_groups
 from tedg.envs.messages import NUM_ACTIONS
+from tedg.envs.noise import step_noise
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation, Step
 from tedg.envs.seeds import Seeds
 from tedg.envs.toys.draws import Draws
@@ -121,6 +122,7 @@ class ToyVectorEnv:
 
     def _deal(self, envs: npt.NDArray[np.int64]) -> Observation:
         frame = blank(len(envs), self.spec.num_atoms)
+        step_noise(self._seed[envs], self._turn[envs], np.arange(len(envs)), frame.noise)
         self._game.deal(frame, self._turn[envs], self._draws(envs))
         if not self._restricted:
             frame.mask[:] = True
