@@ -11,8 +11,10 @@ import torch
 import yaml
 
 from tedg.config import DiagnosticsConfig
+from tedg.models.fusion import ConcatFusion, CrossAttentionFusion, HeadGateFusion
+from tedg.models.gate import NoGate
 from tedg.track import diagnostics
-from tedg.track.diagnostics import ALIGNMENT_WINDOW, Warnings, single_key_warning
+from tedg.track.diagnostics import ALIGNMENT_WINDOW, Warnings, dead_attention_warning
 
 CONF = Path(__file__).parents[1] / "conf"
 THRESHOLDS = DiagnosticsConfig(**yaml.safe_load((CONF / "diagnostics" / "default.yaml").read_text()))
@@ -179,17 +181,12 @@ def test_every_remedy_is_a_key_of_the_configuration():
         assert key in nodes[node]
 
 
-class Attention(torch.nn.Module):
-    attention_parameters = {"W_Q": "query"}  # noqa: RUF012
-
-
-class Concat(torch.nn.Module):
-    attention_parameters: dict[str, str] = {}  # noqa: RUF012
-
-
-def test_attention_over_a_single_key_is_told_before_training():
-    message = single_key_warning(Attention(), 1)
-    assert "vision=glyph" in message
-    assert "zero gradient" in message
-    assert single_key_warning(Attention(), 2) is None
-    assert single_key_warning(Concat(), 1) is None
+def test_attention_that_is_dead_by_construction_is_told_before_training():
+    sizes = {"vision_dim": 8, "token_dim": 8, "logic_dim": 8, "num_heads": 4, "head_dim": 2}
+    one = CrossAttentionFusion(**sizes, num_tokens=1, gate=NoGate())
+    assert "try vision=glyph" in dead_attention_warning(one, 1)
+    assert "query.weight, query.bias, key get exactly zero gradient" in dead_attention_warning(one, 1)
+    heads = HeadGateFusion(**sizes, num_tokens=9, keep=0.3)
+    assert "try fusion=cross_attn" in dead_attention_warning(heads, 9)
+    assert dead_attention_warning(CrossAttentionFusion(**sizes, num_tokens=2, gate=NoGate()), 2) is None
+    assert dead_attention_warning(ConcatFusion(8, 8, 1, 8), 1) is None

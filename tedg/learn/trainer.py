@@ -22,7 +22,7 @@ from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
 from tedg.track.console import Console, Progress
-from tedg.track.diagnostics import Warnings, single_key_warning
+from tedg.track.diagnostics import Warnings, dead_attention_warning
 from tedg.track.metrics import read_episodes
 from tedg.track.runlog import RunLog
 from tedg.track.signals import StopFlag
@@ -103,7 +103,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """The whole run; returns what goes into result.json."""
         self.console.start(self._summary())
-        if (warning := single_key_warning(self.policy.fusion, self.policy.vision.num_tokens)) is not None:
+        if (warning := dead_attention_warning(self.policy.fusion, self.policy.vision.num_tokens)) is not None:
             self.console.warn(warning)
         if (reason := self.learner.alignment_off) is not None:
             self.console.note(f"the alignment loss is off: {reason}")

@@ -102,9 +102,9 @@ class MoEPolicy(nn.Module):
         self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions, dropout)
         self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
         # None where operators cannot speak for these experts; checks refuse a policy that would need it.
-        operators = logic.expert_of_operator
-        speak = operators is not None and int(operators.max()) + 1 == num_experts
-        membership = operator_membership(operators, num_experts) if speak else None
+        operators, membership = logic.expert_of_operator, None
+        if operators is not None and int(operators.max()) + 1 == num_experts:
+            membership = operator_membership(operators, num_experts)
         self.register_buffer("operator_membership", membership, persistent=False)
         self.mixed_precision = False  # matrix products in bfloat16; weights and outputs stay as they are
         self.compiled = False

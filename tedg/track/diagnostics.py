@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from tedg.config import DiagnosticsConfig
+from tedg.models.fusion import Fusion
 from tedg.track import remedies
 
 DEAD_SHARE = 0.01  # an expert with a smaller mean share is dead
@@ -82,18 +83,17 @@ def kept_similarity(weights: Float[Tensor, "B H Q T"]) -> float | None:
     return float((pairs / (states * (states - 1))).mean())
 
 
-def single_key_warning(fusion: nn.Module, num_keys: int) -> str | None:
-    """What to say, before training, about attention over one key; None for more keys or no attention.
-
-    A fusion has attention if it names `attention_parameters`.
-    """
-    if num_keys > 1 or not getattr(fusion, "attention_parameters", None):
+def dead_attention_warning(fusion: Fusion, num_keys: int) -> str | None:
+    """What to say, before training, of attention that is dead by construction; None where it is not."""
+    if not fusion.without_gradient:
         return None
-    return (
-        "with one visual token attention is the constant 1, W_Q and W_K get exactly zero gradient and what "
-        "is attended to cannot depend on the symbols, so comparisons with this run are void: "
-        f"{remedies.more_tokens()}"
-    )
+    dead = ", ".join(fusion.without_gradient)
+    if num_keys > 1:
+        why, remedy = "this fusion's weights are the same whatever it is shown", remedies.real_attention()
+    else:
+        why, remedy = "with one visual token attention is the constant 1", remedies.more_tokens()
+    void = "get exactly zero gradient, so comparisons of attention with this run are void"
+    return f"{why}: {dead} {void}; {remedy}"
 
 
 class Warnings:

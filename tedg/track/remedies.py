@@ -33,6 +33,11 @@ def keep_more() -> str:
     return "try fusion.gate.keep=0.5 (default 0.3)"
 
 
+def real_attention() -> str:
+    """Against attention that is dead by construction."""
+    return "try fusion=cross_attn"
+
+
 def more_tokens() -> str:
     """Against attention that has a single key."""
     return "try vision=glyph"
