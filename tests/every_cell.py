@@ -28,7 +28,7 @@ from tedg.identity import run_id
 AXES = ("vision", "logic", "routing", "stage")  # beside fusion and gate
 SMALL = (
     "env.num_envs=8",
-    "ppo.num_steps=16",
+    "ppo.num_steps=8",
     "ppo.num_epochs=1",
     "ppo.minibatch_size=64",
     "eval.games=0",
@@ -37,7 +37,7 @@ SMALL = (
     "device=cpu",
     "threads=1",
 )
-STEPS = 640  # five rollouts: the curriculum's stages get one, two and two
+STEPS = 320  # five rollouts: the curriculum's stages get one, two and two
 
 
 def fusions_and_gates(options):
@@ -56,18 +56,19 @@ def fusions_and_gates(options):
 
 
 def settle(overrides):
-    """(run id, None) of a cell, or (None, why it is refused)."""
+    """(run id, configuration, None) of a cell, or (None, None, why it is refused)."""
     try:
-        return run_id(compose(overrides).config, None), None
+        config = compose(overrides).config
+        return run_id(config, None), config, None
     except ConfigError as error:
-        return None, _reason(error)
+        return None, None, _reason(error)
 
 
 def _reason(error):
     return str(error).splitlines()[1].strip()
 
 
-def train_cell(overrides):
+def train_cell(config):
     """None if the cell trains through every stage with finite losses; else what went wrong."""
     import torch
 
@@ -78,7 +79,6 @@ def train_cell(overrides):
 
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    config = compose(overrides).config
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = train(config, Path(folder), None, QuietConsole(), StopFlag())
@@ -111,11 +111,12 @@ def main() -> int:
     runs = {}
     os.environ["OMP_NUM_THREADS"] = "1"
     pool = multiprocessing.get_context("spawn").Pool(options.jobs)
-    for cell, (identity, reason) in zip(cells, pool.imap(settle, cells, chunksize=8), strict=True):
+    settled = pool.imap(settle, cells, chunksize=8)
+    for cell, (identity, config, reason) in zip(cells, settled, strict=True):
         if reason is not None:
             refused[reason] += 1
         else:
-            runs.setdefault(identity, cell)
+            runs.setdefault(identity, (cell, config))
     total = len(cells) + per_pair * sum(refused_pairs.values())
     print(f"{total} cells, {total - sum(refused.values())} compose to {len(runs)} distinct runs; refused:")
     for reason, count in refused.most_common():
@@ -123,12 +124,11 @@ def main() -> int:
     todo = list(runs.values())[:: options.every]
     start, faults = time.monotonic(), 0
     with pool:
-        for number, (overrides, fault) in enumerate(
-            zip(todo, pool.imap(train_cell, todo, chunksize=4), strict=True), 1
-        ):
+        found = pool.imap(train_cell, [config for _, config in todo], chunksize=4)
+        for number, ((cell, _), fault) in enumerate(zip(todo, found, strict=True), 1):
             if fault is not None:
                 faults += 1
-                print(f"FAILED {' '.join(overrides[:6])}: {fault}", flush=True)
+                print(f"FAILED {' '.join(cell[:6])}: {fault}", flush=True)
             if number % 50 == 0:
                 print(f"{number} of {len(todo)}, {time.monotonic() - start:.0f} s", flush=True)
     print(f"{options.env}: {len(todo) - faults} of {len(todo)} runs train, {time.monotonic() - start:.0f} s")

@@ -283,10 +283,10 @@ def test_games_are_ordered_by_their_start_and_count_if_the_longest_would_have_en
 
 
 def test_trends_and_differences_by_hand() -> None:
-    found = trend([4.0, 3.0, 9.0, 9.0, 1.0, 2.0])
+    found = trend([30.0, 4.0, 5.0, 9.0, 9.0, 9.0, 1.0, 2.0, -30.0])
     assert found is not None
-    assert (found.first, found.last) == (3.5, 1.5)
-    assert found.p_falls == pytest.approx(1 / 6)  # one of the six ways to choose two ranks of four
+    assert (found.first, found.last) == (5.0, 1.0)  # medians
+    assert found.p_falls == pytest.approx(1 / 20)  # one of the 20 ways to choose three ranks of six
     assert trend([1.0, 2.0]) is None
     gap = difference(Sample(5.0, 3.0, 11), Sample(1.0, 4.0, 21), 0.95)
     freedom = 25**2 / (9**2 / 10 + 16**2 / 20)
