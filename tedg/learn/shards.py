@@ -71,7 +71,7 @@ class Shard:
         return self._evaluation, None if scores is None else scores.detach()
 
     def backward(self, gradients: list[Tensor]) -> Tensor:
-        """Flat gradient of all parameters from those of the evaluation's tensors, valid until the next call."""
+        """Flat gradient of all parameters from those of the evaluation; valid until the next call."""
         assert self._evaluation is not None
         outputs, self._evaluation = self._evaluation.tensors(), None
         parts = torch.autograd.grad(
