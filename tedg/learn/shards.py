@@ -61,9 +61,8 @@ class Shard:
         """The policy on some samples, and the operators' scores, detached."""
         # index_select copies whole rows; indexing with a tensor goes element by element.
         observation = inputs.observation.map(lambda x: x.index_select(0, index))
-        acted = self._policy.get_action_and_value(
-            observation, routing, inputs.temperature[index], inputs.action[index]
-        )
+        temperature, action = (x.index_select(0, index) for x in (inputs.temperature, inputs.action))
+        acted = self._policy.get_action_and_value(observation, routing, temperature, action)
         output = acted.output
         self._evaluation = Evaluation(
             acted.log_prob, acted.entropy, output.value, output.router_logits, output.expert_logits
@@ -72,7 +71,7 @@ class Shard:
         return self._evaluation, None if scores is None else scores.detach()
 
     def backward(self, gradients: list[Tensor]) -> Tensor:
-        """Gradient of all parameters, flat, from those of the last evaluation's tensors; valid until the next."""
+        """Flat gradient of all parameters from those of the evaluation; valid until the next call."""
         assert self._evaluation is not None
         outputs, self._evaluation = self._evaluation.tensors(), None
         # Some outputs may be constants: the scores of a routing that reads nobody's, for one.

@@ -177,7 +177,7 @@ class HypergraphEncoder(LogicEncoder):
 
     def pairs(self, atoms: Bool[Tensor, "B A"]) -> Int[Tensor, "B O"]:
         """The number of every operator's (operator, which of its conditions hold) pair in every state."""
-        literal_holds = atoms[:, self.literal_atom] == self.literal_positive
+        literal_holds = atoms.index_select(1, self.literal_atom) == self.literal_positive
         # Sums of distinct powers of two are exact in float64, whose matrix product is fast.
         return (literal_holds.double() @ self.pattern_weight.double()).long() + self.first_pair
 
@@ -190,7 +190,7 @@ class HypergraphEncoder(LogicEncoder):
 
     def _embed(self, pairs: Int[Tensor, " D"]) -> tuple[Float[Tensor, "D d"], Float[Tensor, " D"]]:
         """Embeddings and scores of the numbered pairs: both attention layers, with ELU between."""
-        neighbours = self.pair_neighbours[pairs]
+        neighbours = self.pair_neighbours.index_select(0, pairs)
         literals, operators = layered_gat(
             self.conv1,
             self.literal_features(),

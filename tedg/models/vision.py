@@ -130,7 +130,7 @@ class GlyphEncoder(VisualEncoder):
 
     def forward(self, observation: Observation) -> VisualOutput:
         state = self.state_token(self.state_mlp(self.state_input(observation.state)))
-        place = self.position_embedding + self.type_embedding[self.token_kind]
+        place = self.position_embedding + self.type_embedding.index_select(0, self.token_kind)
         # The projection's bias counts among the offsets of the tokens that it makes.
         bias = self.map_token.bias * (self.token_kind != STATE_TOKEN).unsqueeze(1)
         features = self._map_features(observation.crop, observation.overview, observation.hero)
@@ -142,7 +142,7 @@ class GlyphEncoder(VisualEncoder):
     ) -> Float[Tensor, "batch cells channels"]:
         """Both convolutions. Each distinct glyph of the crop is embedded once."""
         glyphs, places = distinct(crop, len(self.attributes))
-        table = torch.relu(self.crop_embedding(self.attributes[glyphs]))
+        table = torch.relu(self.crop_embedding(self.attributes.index_select(0, glyphs)))
         near, far = self.crop_conv, self.overview_conv
         weight = far.weight * self.plane_scale  # counts become shares here: it is the smaller tensor
         block = self._hero_block(hero)
