@@ -209,6 +209,7 @@ class CheckConfig:
     min_policy_entropy: Fraction
     max_negligible_share: Fraction
     min_effective_keys: Annotated[float, Range(low=1)]
+    min_influence: NonNegative
     confidence: Annotated[float, Range(above=0, below=1)]
 
 

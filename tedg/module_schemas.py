@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from tedg.hypergraph.schema import HypergraphError, load_hypergraph
 from tedg.schema import Faults, Range, convert, did_you_mean, read
 from tedg.targets import is_allowed, refusal
 
@@ -80,6 +81,18 @@ class NetHackEnv:
     action_mask: Literal["legal", "none"]
 
 
+_PROBES = (
+    *("Constant", "Seen", "TwoStep", "Endless", "Action", "Context", "Masked", "VisualOnly", "LogicOnly"),
+    "FourExperts",
+)
+# The toy games, and the hypergraph that has a game's atoms; None where any will do.
+_GAMES = {
+    "tedg.envs.toys.fake.Fake": None,
+    "tedg.envs.toys.needle.Needle": "needle",
+    **{f"tedg.envs.toys.probes.{name}": "probe" for name in _PROBES},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ToyEnv:
     """tedg.envs.toys.vector.ToyVectorEnv."""
@@ -89,6 +102,18 @@ class ToyEnv:
     num_envs: Count
     max_episode_steps: Count
     action_mask: Literal["legal", "none"]
+
+    def check(self, key: str, faults: Faults) -> None:
+        """A game that computes atoms needs a hypergraph of just these."""
+        own = _GAMES.get(self.game["_target_"])
+        if own is None or self.hypergraph == own:
+            return
+        try:
+            atoms = load_hypergraph(self.hypergraph).atoms
+        except HypergraphError:
+            return  # reported where every environment's hypergraph is checked
+        if atoms != load_hypergraph(own).atoms:
+            faults.add(f"{key}.hypergraph", self.hypergraph, f"must have the game's atoms, as {own} has")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +226,6 @@ class TopKSoftmax:
 
 
 NO_LOGIC = "tedg.models.logic.NoLogic"
-_PROBES = (
-    *("Constant", "Seen", "TwoStep", "Endless", "Action", "Context", "Masked", "VisualOnly", "LogicOnly"),
-    "FourExperts",
-)
-_GAMES = (
-    *("tedg.envs.toys.fake.Fake", "tedg.envs.toys.needle.Needle"),
-    *(f"tedg.envs.toys.probes.{name}" for name in _PROBES),
-)
 SYMBOLIC_ROUTING = "tedg.models.routing.Symbolic"
 SLOTS: dict[str, dict[str, type[Any]]] = {
     "env": {"tedg.envs.vector.NetHackVectorEnv": NetHackEnv, "tedg.envs.toys.vector.ToyVectorEnv": ToyEnv},

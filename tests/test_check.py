@@ -39,7 +39,7 @@ GOOD: dict[str, Any] = {
     "attention/effective_keys": 12.0,
     **{f"router/usage_{k}": 0.25 for k in range(4)},
 }
-CONSTANT_KEYS = [name for name, value in GOOD.items() if isinstance(value, float)]
+LIVE = {"attention/keys": float(KEYS), "influence/vision": 0.2, "influence/logic": 0.0}
 
 
 @cache
@@ -80,7 +80,7 @@ def records(
         "rollbacks": 0,
         "env_steps": 10 * len(scores),
         "num_actions": 23,
-        "liveness": {"attention/keys": float(KEYS)},
+        "liveness": LIVE,
         "evaluation": {"policy": player(10.0), "random_legal": player(5.0)},
         **(result or {}),
     }
@@ -102,9 +102,9 @@ def test_a_healthy_run_passes_every_line() -> None:
     healthy = records()
     assert healthy.config.check is not None
     report = judge(healthy, healthy.config.check)
-    assert [line.verdict for line in report.lines] == ["pass"] * 12
+    assert [line.verdict for line in report.lines] == ["pass"] * 13
     assert not any(line.remedy for line in report.lines)
-    assert list(report.text())[-1] == "12 pass, 0 fail, 0 inconclusive, 0 not applicable"
+    assert list(report.text())[-1] == "13 pass, 0 fail, 0 inconclusive, 0 not applicable"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,11 @@ def test_a_healthy_run_passes_every_line() -> None:
         ("policy entropy", {"changed": {"loss/entropy": 0.3}}, "stage.entropy_coef="),
         ("attention sparsity", {"changed": {"attention/sparsity": 0.98}}, "fusion.gate.keep=0.5"),
         ("effective keys", {"changed": {"attention/effective_keys": 1.01}}, "stage.learning_rate="),
+        (
+            "policy reads",
+            {"result": {"liveness": {**LIVE, "influence/vision": 0.0005}}},
+            "stage.learning_rate=",
+        ),
         (
             "score",
             {"result": {"evaluation": {"policy": player(1.0), "random_legal": player(5.0)}}},
@@ -356,7 +361,7 @@ def test_a_finished_check_is_shown_again_and_can_be_judged_anew(healthy: tuple[l
     app.run(compose(overrides), training, said)
     assert said.has(stored["lines"][0]["figures"])
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
-    with pytest.raises(CheckFailed, match="1 of 12 lines") as failed:
+    with pytest.raises(CheckFailed, match="1 of 13 lines") as failed:
         app.run(compose([*overrides, "check.min_expert_share=0.9"]), training, said)
     assert failed.value.exit_code == 5
     assert not json.loads((run_dir / "check.json").read_text())["passed"]

@@ -86,12 +86,13 @@ def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option)
     rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)
     observation = rollout.flat_observation()
     for rows in (slice(None), slice(5, 37)):
-        acted = policy.get_action_and_value(
-            observation[rows],
-            settings.routing,
-            rollout.temperature.flatten()[rows],
-            rollout.action.flatten()[rows],
-        )
+        with torch.no_grad():
+            acted = policy.get_action_and_value(
+                observation[rows],
+                settings.routing,
+                rollout.temperature.flatten()[rows],
+                rollout.action.flatten()[rows],
+            )
         assert float((acted.log_prob - rollout.log_prob.flatten()[rows]).abs().max()) < 1e-9
     policy.float()
     rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)

@@ -13,6 +13,7 @@ from tedg.envs.toys.draws import Draws
 from tedg.envs.toys.needle import KINDS, Needle
 from tedg.envs.toys.probes import Constant
 from tedg.envs.toys.vector import ToyVectorEnv
+from tedg.errors import ConfigError
 from tedg.learn.setup import make_env
 
 GAMES = sorted(file.stem for file in (conf_dir() / "env" / "game").glob("*.yaml"))
@@ -168,8 +169,14 @@ def test_draws_are_uniform_and_each_games_own():
 
 
 def test_a_hypergraph_of_other_atoms_is_refused():
-    with pytest.raises(ValueError, match=r"the game constant has the atoms context_0.*nethack"):
+    with pytest.raises(ValueError, match=r"the game constant has the atoms context_0.*nethack has hp_full"):
         ToyVectorEnv(Constant(), "nethack", 4, 5, "legal", training_seeds(0))
+    for wrong in (["env=needle", "env.hypergraph=nethack"], ["env=probe", "env/game=needle"]):
+        with pytest.raises(
+            ConfigError, match=r"env\.hypergraph=\w+: must have the game's atoms, as needle has"
+        ):
+            compose(wrong)
+    assert compose(["env=fake", "env.hypergraph=probe"])
 
 
 @pytest.mark.parametrize("counts", [(0, 5), (4, 0)])

@@ -79,6 +79,7 @@ def judge(records: Records, limits: CheckConfig) -> Report:
         _router_entropy(records, limits),
         _policy_entropy(records, limits),
         *_attention(records, limits),
+        _influence(records, limits),
         score,
         _explained_variance(records, limits),
     ]
@@ -253,6 +254,22 @@ def _within(
     if not low - slack <= now <= high + slack:
         return Line(name, "fail", figures, remedy)
     return Line(name, "pass", figures)
+
+
+def _influence(records: Records, limits: CheckConfig) -> Line:
+    """A network whose units have died acts alike in every state. Its losses may fall, its entropies may be in
+    range; it shows in what the policy does with a stream's inputs of other states.
+    """
+    name = "policy reads its inputs"
+    found = records.result.get("liveness") or {}
+    streams = {s: found[key] for s in ("vision", "logic") if found.get(key := f"influence/{s}") is not None}
+    if not streams:
+        return Line(name, "inconclusive", "it is measured when a run is finished")
+    figures = ", ".join(f"{stream} {value:.2g}" for stream, value in streams.items())
+    figures = f"influence of {figures} nats, at least {limits.min_influence:g} of one"
+    if max(streams.values()) >= limits.min_influence:
+        return Line(name, "pass", figures)
+    return Line(name, "fail", figures, records.slower())
 
 
 def _score(records: Records, limits: CheckConfig) -> Line:

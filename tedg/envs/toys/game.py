@@ -41,8 +41,8 @@ class Game(ABC):
         """Called once, before anything else. Raises ValueError for a hypergraph of other atoms."""
         if hypergraph.atoms != self.atoms:
             raise ValueError(
-                f"the game {self.name} has the atoms {', '.join(self.atoms)};"
-                f" the hypergraph {hypergraph.name} has others: {', '.join(hypergraph.atoms)[:200]}"
+                f"the game {self.name} has the atoms {_few(self.atoms)};"
+                f" the hypergraph {hypergraph.name} has {_few(hypergraph.atoms)}"
             )
 
     @abstractmethod
@@ -99,3 +99,7 @@ def allow_only(frame: Observation, actions: Ints | list[int]) -> None:
 def glyph_of(category: str) -> int:
     """The first glyph of a category."""
     return next(first for name, first, _ in CATEGORY_RANGES if name == category)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
