@@ -1,4 +1,4 @@
-"""One timed run of tedg's own training loop, in its default configuration with V4."""
+"""One timed run of tedg's own training loop, with V4, all losses on and rollouts as the peers have them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def main() -> None:
     parser = run_parser(__doc__)
     parser.add_argument("--vision", choices=("glyph", "state"), required=True)
     arguments = parser.parse_args()
-    config = compose([f"vision={arguments.vision}", "fusion=cross_attn", "logger=none", "device=cpu"]).config
+    work = ["preset=described", "fusion=cross_attn", f"vision={arguments.vision}"]  # rollouts of CYCLE_STEPS
+    config = compose([*work, "logger=none", "device=cpu"]).config
     time_training(config, Window(arguments.steps)).write(arguments.result)
 
 
