@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -64,6 +65,10 @@ def _composes(
         reason = first_line(error)
         if "No match in the defaults list" in reason:
             reason = _no_such_group(loader, config_name, overrides)
+        elif reason.startswith("Could not override"):  # the group is there, for another place
+            place = re.search(r"Did you mean to override (\S+)\?", str(error))
+            reason = _no_such_group(loader, config_name, overrides)
+            reason += f"; did you mean {place[1]}?" if place else ""
         faults.report(f"{written}: {reason}")
         return False
     return True

@@ -25,7 +25,10 @@ FAILED = 1  # pytest's exit code where tests ran and some failed; anything above
 
 
 class Mutant(NamedTuple):
-    """One mistake: `old`, which must be in `file` exactly once, becomes `new`, and `test` must go red."""
+    """One mistake: `old`, which must be in `file` exactly once, becomes `new`, and `test` must go red.
+
+    `test` is one of TESTS, or has its file before it.
+    """
 
     name: str
     file: str
@@ -220,6 +223,69 @@ MUTANTS = (
         "",
         "test_10c_a_rollback_takes_the_optimiser_back",
     ),
+    Mutant(
+        "part: attention looks everywhere",
+        "tedg/models/fusion.py",
+        "        weights = self.gate(tokens.scores(folded), noise)\n",
+        "        weights = self.gate(0 * tokens.scores(folded), noise)\n",
+        "tests/test_fusion.py::test_equals_textbook_attention",
+    ),
+    Mutant(
+        "part: the gate drops nothing",
+        "tedg/models/gate.py",
+        "    if k < scores.shape[-1]:\n",
+        "    if False:\n",
+        "tests/test_fusion.py::test_the_gate_drops_keys_of_every_head",
+    ),
+    Mutant(
+        "part: the random gate looks at scores",
+        "tedg/models/gate.py",
+        "        return _softmax_of_largest(scores, order,",
+        "        return _softmax_of_largest(scores, scores,",
+        "tests/test_gate.py::test_a_random_set_is_the_states_own_and_has_nothing_to_do_with_scores",
+    ),
+    Mutant(
+        "part: no average in the alignment target",
+        "tedg/learn/losses.py",
+        "torch.softmax((means - self.average) / temperature, dim=1)",
+        "torch.softmax(means / temperature, dim=1)",
+        "tests/test_losses.py::test_an_always_available_expert_does_not_win",
+    ),
+    Mutant(
+        "part: temporal loss across episodes",
+        "tedg/learn/losses.py",
+        "    return squared.where(continues, 0).sum()",
+        "    return squared.sum()",
+        "tests/test_losses.py::test_temporal_consistency",
+    ),
+    Mutant(
+        "part: no smallest norm of an expert",
+        "tedg/learn/losses.py",
+        "    defined = squared > _MIN_NORM**2\n",
+        "    defined = squared >= 0\n",
+        "tests/test_losses.py::test_an_expert_without_preference_gives_zero_and_no_nan",
+    ),
+    Mutant(
+        "part: no epsilon under the advantages' deviation",
+        "tedg/learn/objective.py",
+        "(advantage.std(correction=0) + 1e-8)",
+        "advantage.std(correction=0)",
+        "tests/test_learner.py::test_equal_advantages_do_no_harm",
+    ),
+    Mutant(
+        "part: routing ignores the annealed exponent",
+        "tedg/learn/stages.py",
+        "            routing=self.routing.at(self.name, progress),\n",
+        "            routing=self.routing.at(self.name, 0.0),\n",
+        "tests/test_stages.py::test_entmax_moves_from_softmax_to_sparsemax_over_the_curriculum",
+    ),
+    Mutant(
+        "part: dropout draws new masks",
+        "tedg/models/experts.py",
+        "                kept = uniform(noise, Salt.DROPOUT + layer, units) >= self.dropout\n",
+        "                kept = torch.rand(len(noise), *units) >= self.dropout\n",
+        "tests/test_noise.py::test_dropout_leaves_out_the_same_units_again_and_none_in_evaluation",
+    ),
 )
 
 
@@ -287,7 +353,7 @@ def _environment(copy: Path) -> dict[str, str]:
 
 def _run(copy: Path, tests: list[str]) -> tuple[int, str]:
     """pytest's exit code, and the first line that explains a failure."""
-    ids = [f"{TESTS}::{test}" for test in tests]
+    ids = [test if "::" in test else f"{TESTS}::{test}" for test in tests]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ids]
     done = subprocess.run(command, cwd=copy, env=_environment(copy), capture_output=True, text=True)
     reasons = [line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E ")]

@@ -274,6 +274,11 @@ def test_every_option_of_every_group_is_valid() -> None:
     ("overrides", "fault"),
     [
         (("fusion=concat", "fusion/gate=topk"), "fusion/gate=topk: fusion=concat has no gate to choose"),
+        (
+            ("fusion=concat_matched", "fusion/gate=none"),
+            "fusion/gate=none: fusion=concat_matched has no gate to choose; "
+            "did you mean fusion/gate@fusion.size_of.gate?",
+        ),
         (("env/game=action",), "env/game=action: env=nethack_score has no game to choose"),
     ],
 )

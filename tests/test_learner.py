@@ -10,9 +10,10 @@ import pytest
 import torch
 from models_for_tests import FUSIONS, SMALL, STAGES, toy
 
+from tedg.compose import compose
 from tedg.learn import objective
 from tedg.learn import ppo as ppo_module
-from tedg.learn.objective import clipped_policy_loss, weighted_total
+from tedg.learn.objective import Evaluation, Targets, clipped_policy_loss, objective_terms, weighted_total
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.stages import LossWeights, make_schedule
@@ -91,6 +92,25 @@ def test_clipped_policy_loss_by_hand():
     # min(1*2, 1*2)=2; min(1.5, 1.15)=1.15; min(0.5, 0.85)=0.5; min(-1.5, -1.15)=-1.5; min(-0.5, -0.85)=-0.85
     expected = -(2 + 1.15 + 0.5 - 1.5 - 0.85) / 5
     assert float(clipped_policy_loss(ratio.log(), advantage, 0.15)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_advantages_do_no_harm():
+    """Every reward alike, as in a rollout where nothing happened: the policy loss is 0, not NaN."""
+    now = Evaluation(
+        torch.zeros(4, requires_grad=True),
+        torch.ones(4),
+        torch.zeros(4),
+        torch.zeros(4, 2),
+        torch.zeros(4, 2, 3),
+    )
+    targets = Targets(
+        torch.zeros(4), torch.full((4,), 0.3), torch.zeros(4), torch.ones(4, 2) / 2, torch.ones(4) > 0
+    )
+    config = compose(["env=fake"]).config.ppo
+    policy = objective_terms(now, targets, config, None)["policy"]
+    policy.backward()
+    assert float(policy.detach()) == pytest.approx(0, abs=1e-6)
+    assert now.log_prob.grad.abs().max() < 1e-6
 
 
 def test_weighted_total_by_hand():

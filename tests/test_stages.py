@@ -6,7 +6,7 @@ import pytest
 
 from tedg.compose import compose
 from tedg.learn.stages import make_schedule
-from tedg.models.routing import Softmax, Sparsemax
+from tedg.models.routing import Entmax, Softmax, Sparsemax
 
 NAMES = ["warmup", "transition", "finetune"]
 
@@ -98,6 +98,15 @@ def test_the_routers_entropy_is_maximised_first_and_minimised_last():
     assert [stage.settings(stage.start).weights.alpha_entropy for stage in stages] == [0.1, 0.1, -0.05]
     (turned,), _ = schedule("stage=warmup", "stage.alpha_entropy=minimise")
     assert turned.settings(0).weights.alpha_entropy == -0.1
+
+
+def test_entmax_moves_from_softmax_to_sparsemax_over_the_curriculum():
+    stages, _ = schedule("stage=curriculum", "routing=entmax", "budget.env_steps=1000")
+    exponents = [
+        stage.settings(at).routing.exponent for stage, at in zip(stages, (100, 300, 700), strict=True)
+    ]
+    assert exponents == pytest.approx([1.0, 1.25, 2.0])
+    assert stages[1].settings(600).routing == Entmax(2.0)
 
 
 def test_every_stage_routes_by_its_own_kind():

@@ -94,15 +94,19 @@ def test_every_game_of_the_configuration_has_a_documented_level():
 
 
 def varying(game):
-    """Names of the observation's fields that differ between a game's frames."""
+    """Names of the observation's fields that differ between a game's frames.
+
+    `noise` is left out: it is for policies that act at random, and of the seed alone.
+    """
     frames = [step.observation for step in play(make(game), RandomLegalPlayer(32, 0), 10)]
     first = frames[0]
-    return {
+    found = {
         name
         for frame in frames
         for name, values in frame.items()
         if (values != getattr(first, name)[:1]).any()
     }
+    return found - {"noise"}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +176,7 @@ def test_a_hypergraph_of_other_atoms_is_refused():
     with pytest.raises(ValueError, match=r"the game constant has the atoms context_0.*nethack has hp_full"):
         ToyVectorEnv(Constant(), "nethack", 4, 5, "legal", training_seeds(0))
     for wrong in (["env=needle", "env.hypergraph=nethack"], ["env=probe", "env/game=needle"]):
-        with pytest.raises(
-            ConfigError, match=r"env\.hypergraph=\w+: must have the game's atoms"
-        ):
+        with pytest.raises(ConfigError, match=r"env\.hypergraph=\w+: must have the game's atoms"):
             compose(wrong)
     assert compose(["env=fake", "env.hypergraph=probe"])
 

@@ -48,7 +48,7 @@ def test_shapes_types_and_ranges(kind):
     shapes = {
         "state": ((115,), np.float32), "atoms": ((128,), np.bool_), "mask": ((23,), np.bool_),
         "crop": ((9, 9), np.int16), "overview": ((7, 20, 16), np.uint8), "glyphs": ((21, 79), np.int16),
-        "hero": ((2,), np.int16), "hostile_dirs": ((8,), np.bool_),
+        "hero": ((2,), np.int16), "hostile_dirs": ((8,), np.bool_), "noise": ((), np.int64),
     }  # fmt: skip
     assert (spec.num_actions, spec.num_atoms, spec.state_dim, spec.crop_size) == (23, 128, 115, 9)
     assert spec.overview_shape == (7, 20, 16)
