@@ -84,7 +84,7 @@ def test_overrides_choose_variants_and_lists_make_them():
 
 @pytest.mark.parametrize(("num_envs", "steps"), [(16, 256), (32, 128), (512, 8), (1024, 8)])
 def test_other_sizes_keep_the_rollout_until_it_would_be_too_short(num_envs, steps):
-    config = sized(compose().config, num_envs, 3)
+    config = sized(compose(["preset=described"]).config, num_envs, 3)
     assert (config.env["num_envs"], config.ppo.num_steps, num_workers(config)) == (num_envs, steps, 3)
 
 

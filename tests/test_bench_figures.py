@@ -77,11 +77,11 @@ def test_the_peak_remembers_what_is_gone():
     peak = MemoryPeak()
     peak.sample()
     before = peak.most.bytes
-    held = np.ones(30 * 2**20, np.uint8)
+    held = np.ones(200 * 2**20, np.uint8)  # far more than other processes' sharing of pages can hide
     peak.sample()
     del held
     peak.sample()
-    assert before + 25 * 2**20 < peak.most.bytes
+    assert before + 100 * 2**20 < peak.most.bytes
 
 
 def counted(action):

@@ -266,7 +266,8 @@ def test_every_option_of_every_group_is_valid() -> None:
 
     for group, options in group_options()[1].items():
         for option in options:
-            outer = {"env/game": ["env=probe"]}.get(group, [])
+            game = "probe" if option not in ("needle", "fake") else option
+            outer = [f"env={game}"] if group == "env/game" else []
             compose([*outer, f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
 
 

@@ -166,7 +166,7 @@ def test_04_missing_atoms_are_an_error():
 
 def test_05a_the_stages_learning_rate_survives_updates():
     """A scheduler wrote its own learning rate over the stage's at every step."""
-    learner, collector, settings = prepare("stage=finetune")
+    learner, collector, settings = prepare("stage=finetune", "preset=described")
     rates = []
     learner.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates.extend(group["lr"] for group in optimizer.param_groups)

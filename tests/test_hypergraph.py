@@ -271,8 +271,14 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (large, "large.yaml: larger than 2,000,000 bytes"),
         (binary, "binary.yaml: not UTF-8 text: byte 9 is 0xff"),
         (tmp_path, "not a regular file"),
-        (tmp_path / "none.yaml", "none.yaml: no such hypergraph file; give one of the names nethack"),
-        ("nethak", 'no such hypergraph file; give one of the names nethack.*did you mean "nethack"'),
+        (
+            tmp_path / "none.yaml",
+            "none.yaml: no such hypergraph file; give one of the names needle, nethack, probe",
+        ),
+        (
+            "nethak",
+            'no such hypergraph file; give one of the names needle, nethack, probe.*did you mean "nethack"',
+        ),
         ("x" * 5000, "no such hypergraph file"),
         ("a\0b", "no such hypergraph file"),
     ):

@@ -79,7 +79,7 @@ def test_a_frozen_hypergraph_stays_as_it_is():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_stages_learning_rate_is_the_optimisers(stage):
-    learner, settings, rollout = prepare(f"stage={stage}")
+    learner, settings, rollout = prepare(f"stage={stage}", "preset=described")
     for _ in range(2):
         learner.update(rollout, settings)
         rates = {group["lr"] for group in learner.optimizer.param_groups}

@@ -109,7 +109,7 @@ def test_every_stage_trains_to_its_end_and_leaves_whole_tables(stage, compose_ti
 
 
 def test_the_curriculum_says_what_its_borders_do(compose_tiny, run_dir):
-    run(compose_tiny("stage=curriculum", "budget.env_steps=640").config, run_dir)
+    run(compose_tiny("stage=curriculum", "preset=described", "budget.env_steps=640").config, run_dir)
     metrics = rows(run_dir / "metrics.jsonl")
     assert [row["stage"] for row in metrics] == ["warmup"] * 2 + ["transition"] * 4 + ["finetune"] * 4
     assert [row["stage/number"] for row in metrics] == [0] * 2 + [1] * 4 + [2] * 4

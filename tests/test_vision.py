@@ -22,7 +22,7 @@ def make(kind="glyph", with_head=False, hide_symbols=False):
     torch.manual_seed(0)
     if kind == "glyph":
         return GlyphEncoder(SPEC, GLYPH_ATTRIBUTES, with_head, hide_symbols, 8, 6, 16)
-    return StateEncoder(SPEC, GLYPH_ATTRIBUTES, with_head, hide_symbols, 8, 16)
+    return StateEncoder(SPEC, GLYPH_ATTRIBUTES, with_head, hide_symbols, 8, 16, 16)
 
 
 def unseen(count=1):
