@@ -23,10 +23,10 @@ from tedg.models.policy import MoEPolicy
 CPU = torch.device("cpu")
 # What each state is worth under the discount gamma, where that does not depend on the policy.
 VALUES = {
-    "constant": lambda seen, gamma: torch.ones(len(seen.atoms)),
-    "seen": lambda seen, gamma: torch.where(seen.atoms[:, 0], 1.0, -1.0),
-    "two_step": lambda seen, gamma: torch.where(seen.atoms[:, 0], gamma, 1.0),
-    "endless": lambda seen, gamma: torch.full((len(seen.atoms),), 1 / (1 - gamma)),
+    "constant": lambda seen, gamma: torch.ones(len(seen.state)),
+    "seen": lambda seen, gamma: torch.where(seen.state[:, 0] > 0.5, 1.0, -1.0),
+    "two_step": lambda seen, gamma: torch.where(seen.state[:, 0] > 0.5, gamma, 1.0),
+    "endless": lambda seen, gamma: torch.full((len(seen.state),), 1 / (1 - gamma)),
 }
 # Narrow layers and a short horizon: the probes are small. Nothing here belongs to one fusion or encoder.
 QUICK = (
