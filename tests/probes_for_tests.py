@@ -92,7 +92,9 @@ def solve(probe: str, *overrides: str, updates: int = 60, settings: tuple[str, .
         rollout = collector.collect(stage)
         env_steps += rollout.num_samples
         error = _value_error(probe, rollout.flat_observation(), rollout.value.flatten(), config.ppo.gamma)
-        close = float(rollout.reward.mean()) >= SOLVED * best if error is None else error <= VALUE_TOLERANCE
+        # Values on fresh states err a little more than on those just trained on.
+        value_close = error is not None and error <= 0.7 * VALUE_TOLERANCE
+        close = float(rollout.reward.mean()) >= SOLVED * best if error is None else value_close
         solved = solved + 1 if close else 0
         if solved == 3:
             break
