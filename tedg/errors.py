@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 DONE = 0
+FAILED = 1
 CONFIG = 2
 DIVERGED = 3
 STORAGE = 4
 CHECK = 5
+PREEMPTED = 75  # stopped to make room, state saved: start it again (EX_TEMPFAIL of sysexits.h)
 INTERRUPTED = 130  # SIGINT
 TERMINATED = 143  # SIGTERM
 

@@ -10,22 +10,29 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tedg.errors import FAILED, TedgError
+
 CLOSE_SECONDS = 10
 MESSAGE_BYTES = 1 << 16
-FAILED = 255  # first byte of an answer: the child could not go on, and says why
+FAILURE = 255  # first byte of an answer: the child could not go on, and says why
 
 
-class WorkerError(RuntimeError):
-    """A child process died, hung or failed; the message says which, how, and what it was doing."""
+class WorkerError(TedgError):
+    """Child processes died, hung or failed too often; the message says which, how, and doing what."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, FAILED)
 
 
 class ChildFailure(Exception):
@@ -60,7 +67,7 @@ class Child:
                 continue
             if not message:
                 raise ChildFailure(_manner_of_death(self.process))
-            if message[0] == FAILED:
+            if message[0] == FAILURE:
                 raise ChildFailure("failed", message[1:].decode(errors="replace"))
             return message
         raise ChildFailure(f"gave no answer for {seconds} s")
@@ -132,17 +139,30 @@ def serving(number: int) -> Iterator[socket.socket]:
         except Exception:
             text = traceback.format_exc().encode()
             with contextlib.suppress(OSError):
-                channel.send(bytes([FAILED]) + text[-MESSAGE_BYTES + 1 :])
+                channel.send(bytes([FAILURE]) + text[-MESSAGE_BYTES + 1 :])
             sys.exit(1)
 
 
 def _manner_of_death(process: subprocess.Popen[bytes]) -> str:
-    try:
-        code = process.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
+    usage = _reap(process)
+    if usage is None:
         return "closed its socket"
+    code = process.returncode
     if code >= 0:
         return f"exited with code {code}"
+    memory = f"had used {usage.ru_maxrss // 1024:,} MiB of memory at most"
+    reasons = {"SIGPROF": "it used up the CPU time that it had", "SIGKILL": f"was memory short? it {memory}"}
     name = signal.Signals(-code).name
-    reasons = {"SIGPROF": " (it used up the CPU time that it had)", "SIGKILL": " (was memory short?)"}
-    return f"was killed by {name}{reasons.get(name, '')}"
+    return f"was killed by {name} ({reasons.get(name, f'it {memory}')}; code {code})"
+
+
+def _reap(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
+    """What a process used until it ended, which Popen does not tell; None if it does not end in time."""
+    end = time.monotonic() + CLOSE_SECONDS
+    while time.monotonic() < end:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage
+        time.sleep(0.01)
+    return None

@@ -14,6 +14,7 @@ from tedg.envs.games import Games
 from tedg.envs.masks import legal_actions
 from tedg.envs.observation import EnvSpec, Observation
 from tedg.envs.players import make_player
+from tedg.envs.rewards import EPISODE
 from tedg.envs.state import StateBuilder
 from tedg.hypergraph.schema import load_hypergraph
 
@@ -25,16 +26,16 @@ class OneGame:
 
     def __init__(self, task="NetHackScore", cap=10**6):
         self.frames = Frames.allocate(1)
-        self.games = Games(task, cap, self.frames, np.zeros(1, bool))
+        self.games = Games(task, cap, self.frames, np.zeros(1, EPISODE), np.zeros(1, bool))
         self.nethack = self.games._games[0]
 
     def start(self, seed):
-        self.games.start(0, seed)
+        self.games.start(0, 0, seed)
 
     def step(self, action):
         """(reward, terminated, truncated)"""
         judged = np.zeros(1, np.float32), np.zeros(1, bool), np.zeros(1, bool)
-        self.games.step(np.array([action]), *judged)
+        self.games.step(np.zeros(1, np.int64), np.array([action]), *judged)
         return tuple(array[0].item() for array in judged)
 
     def end(self):
@@ -64,7 +65,7 @@ def moments(
 ) -> Iterator[Moment]:
     """Play `steps` steps of `num_envs` games at once; games are cut after `cap` steps."""
     frames = Frames.allocate(num_envs)
-    games = Games("NetHackScore", cap, frames, np.zeros(num_envs, bool))
+    games = Games("NetHackScore", cap, frames, np.zeros(num_envs, EPISODE), np.zeros(num_envs, bool))
     judged = np.zeros(num_envs, np.float32), np.zeros(num_envs, bool), np.zeros(num_envs, bool)
     seeds = iter(range(first_seed, first_seed + 10**6))
     chooser = make_player(player, num_envs, first_seed, SPEC)
@@ -74,7 +75,7 @@ def moments(
     actions = np.zeros(num_envs, np.int64)
     first = np.ones(num_envs, bool)
     for i in range(num_envs):
-        games.start(i, next(seeds))
+        games.start(i, 0, next(seeds))
     for _ in range(steps):
         view = tracker.update(frames, actions)
         legal = legal_actions(view, frames.blstats)
@@ -88,10 +89,10 @@ def moments(
         yield Moment(frames, view, legal, state, tracker, first, actions, atoms, mask)
         seen = Observation(atoms=view.atoms, mask=legal, hostile_dirs=view.hostile_dirs)
         actions = chooser.act(seen)
-        games.step(actions, *judged)
+        games.step(rows, actions, *judged)
         first = judged[1] | judged[2]
         for i in np.flatnonzero(first):
-            games.start(i, next(seeds))
+            games.start(i, 0, next(seeds))
             tracker.reset(i)
             memory.reset(i)
     games.close()

@@ -1,29 +1,39 @@
-"""Plans of seeds that misbehave; in a module of their own, so that worker processes can import them."""
+"""Plans of seeds that misbehave in workers; in a module of their own, so that these can import them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import signal
+from dataclasses import dataclass, field
+
+from tedg.envs.vector import training_seeds
 
 
 @dataclass
-class Failing:
-    """Fails in one environment when its second episode begins."""
+class Misbehaving:
+    """The training games of run seed 3, but for one game, which no worker can begin."""
 
     env: int
+    episode: int
+    creator: int = field(default_factory=os.getpid)
 
     def __call__(self, env, episode):
-        if (env, episode) == (self.env, 1):
-            raise LookupError(f"no game for environment {env}")
-        return 1000 * env + episode
+        if (env, episode) == (self.env, self.episode) and os.getpid() != self.creator:
+            self.misbehave()
+        return training_seeds(3)(env, episode)
 
 
-@dataclass
-class Hanging:
-    """Computes for ever in one environment when its second episode begins."""
+class Failing(Misbehaving):
+    def misbehave(self):
+        raise LookupError(f"no game for environment {self.env}")
 
-    env: int
 
-    def __call__(self, env, episode):
-        while (env, episode) == (self.env, 1):
+class Hanging(Misbehaving):
+    def misbehave(self):
+        while True:
             pass
-        return 1000 * env + episode
+
+
+class Deadly(Misbehaving):
+    def misbehave(self):
+        os.kill(os.getpid(), signal.SIGSEGV)

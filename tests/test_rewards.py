@@ -10,6 +10,7 @@ from tedg.envs.frames import FRAME_KEYS
 from tedg.envs.rewards import AIM, EPISODE, TASKS, judge
 
 CAP = 12
+ROW = np.zeros(1, np.int64)
 
 
 def made_up(rng, oracle):
@@ -46,7 +47,19 @@ def test_judged_as_nle_does(task):
             frame = [glyphs[0], blstats[0], *[None] * 5, internal[0]]
             status = env.StepStatus(bool(over[0]) or env._is_episode_end(frame))
             expected = float(env._reward_fn([None, before[0], *[None] * 5, before[1]], 0, frame, status))
-            judge(*TASKS[task], CAP, glyphs, blstats, internal, over, episodes, reward, terminated, truncated)
+            judge(
+                ROW,
+                *TASKS[task],
+                CAP,
+                glyphs,
+                blstats,
+                internal,
+                over,
+                episodes,
+                reward,
+                terminated,
+                truncated,
+            )
             total += expected
             assert (reward[0], terminated[0]) == (np.float32(expected), bool(status))
             assert truncated[0] == (not status and length == CAP)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from tedg.envs.groups import step_groups
-from tedg.envs.observation import Observation, Step, VectorEnv
+from tedg.envs.observation import Observation, Position, Resumed, Step, VectorEnv
 
 
 def random_legal(rng: np.random.Generator, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -49,6 +51,14 @@ class Replay:
     def step(self, actions: npt.NDArray[np.int64]) -> Step:
         """The next step of every group."""
         return step_groups(self, actions)
+
+    def positions(self) -> list[Position]:
+        """There are no games: every environment is where it began."""
+        return [Position()] * self.num_envs
+
+    def resume(self, positions: Sequence[Position]) -> Resumed:
+        """The same as `reset`."""
+        return Resumed(self.reset(), [])
 
     def close(self) -> None:
         """Nothing to release."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from tedg.envs.masks import legal_actions
 from tedg.envs.memory import GameMemory
 from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.noise import step_noise
-from tedg.envs.observation import EnvSpec, Observation
+from tedg.envs.observation import EnvSpec, Observation, Position
 from tedg.envs.rewards import TASKS
 from tedg.envs.seeds import Seeds
 from tedg.envs.state import StateBuilder
@@ -80,8 +81,9 @@ class GameBlock:
         view = View.allocate(num_envs)
         self._views = [self._view_into(observation, view) for observation in memory.observations]
         self._rows = np.arange(num_envs)
-        self._episodes = [0] * num_envs  # games started so far
-        self._games = Games(settings.task, settings.max_episode_steps, memory.frames, memory.playing)
+        self._games = Games(
+            settings.task, settings.max_episode_steps, memory.frames, memory.episodes, memory.playing
+        )
 
     def _view_into(self, observation: Observation, view: View) -> View:
         """`view`, with the arrays that observations show taken from `observation`."""
@@ -89,13 +91,23 @@ class GameBlock:
         atoms = observation.atoms if self._atoms is None else view.atoms
         return replace(view, atoms=atoms, **shown)
 
-    def reset(self, slot: int) -> None:
-        """Start every game's plan of seeds anew, at episode 0; first frames are in observations[slot]."""
-        self._episodes = [0] * len(self._rows)
-        for row in self._rows.tolist():
-            self._start(row)
-        self._memory.action[:] = 0
+    def begin(self, slot: int, positions: Sequence[Position]) -> None:
+        """Bring every game to its position; the frames shown there are in observations[slot].
+
+        A game that ends while it is played again stays at its last living frame.
+        """
+        memory = self._memory
+        for row, position in enumerate(positions):
+            self._start(row, position.episode)
+        memory.action[:] = 0
         self._observe(self._rows, slot)
+        lengths = np.array([len(position.actions) for position in positions])
+        memory.terminated[:] = False
+        for t in range(lengths.max()):
+            (rows,) = ((t < lengths) & ~memory.terminated).nonzero()
+            memory.action[rows] = [positions[row].actions[t] for row in rows.tolist()]
+            self._games.step(rows, memory.action, memory.reward, memory.terminated, memory.truncated)
+            self._observe(rows[~memory.terminated[rows]], slot)
 
     def step(self, slot: int) -> None:
         """Apply `memory.action` and fill the rest of `memory`; ended games restart within the same step.
@@ -103,7 +115,7 @@ class GameBlock:
         The step before must have been written into the other slot.
         """
         memory = self._memory
-        self._games.step(memory.action, memory.reward, memory.terminated, memory.truncated)
+        self._games.step(self._rows, memory.action, memory.reward, memory.terminated, memory.truncated)
         (died,), (cut,) = memory.terminated.nonzero(), memory.truncated.nonzero()
         for row in (*died.tolist(), *cut.tolist()):
             memory.note_end(row, self._games.end(row, self._first_env + row))
@@ -111,24 +123,26 @@ class GameBlock:
         # A finished game's row is blank, so the next game's first frame takes its place at once. A game
         # that was cut off is alive: it is observed first, and restarts afterwards.
         for row in died.tolist():
-            self._start(row)
+            self._start_next(row)
         self._observe(self._rows, slot)
         self._keep(died, memory.observations[1 - slot])
         if len(cut):
             self._keep(cut, memory.observations[slot])
             for row in cut.tolist():
-                self._start(row)
+                self._start_next(row)
             self._observe(cut, slot)
 
     def close(self) -> None:
         """Release every game."""
         self._games.close()
 
-    def _start(self, row: int) -> None:
-        memory = self._memory
-        memory.seed[row] = self._seeds(self._first_env + row, self._episodes[row])
-        self._games.start(row, int(memory.seed[row]))
-        self._episodes[row] += 1
+    def _start_next(self, row: int) -> None:
+        self._start(row, int(self._memory.episodes["number"][row]) + 1)
+
+    def _start(self, row: int, episode: int) -> None:
+        # If this process does not survive it, the next one does not try this game again.
+        self._memory.episodes["number"][row], self._memory.playing[row] = episode, True
+        self._games.start(row, episode, self._seeds(self._first_env + row, episode))
         self._tracker.reset(row)
 
     def _keep(self, rows: npt.NDArray[np.int64], last: Observation) -> None:
@@ -150,4 +164,4 @@ class GameBlock:
         into.mask[which] = self._legal[which] if self._restricted else True
         into.glyphs[which] = frames.glyphs[which]
         into.hero[which] = frames.blstats[which, 1::-1]  # y, x
-        step_noise(memory.seed, self._games.lengths, rows, into.noise)
+        step_noise(memory.episodes["seed"], memory.episodes["length"], rows, into.noise)

@@ -9,19 +9,24 @@ from nle import nethack as nh
 from tedg.envs.frames import Frames
 from tedg.envs.nethack import NetHackGame
 from tedg.envs.observation import EpisodeEnd
-from tedg.envs.rewards import EPISODE, HUNGER, INTERNAL, TASKS, judge, unsettled
+from tedg.envs.rewards import HUNGER, INTERNAL, TASKS, judge, unsettled
 
 
 class Games:
     """Games of one task that write their frames into the rows of `frames`; B of them.
 
     Rewards and ends are NLE's, but for the step limit: it truncates and leaves the game's row alive. After a
-    terminating step the row is zero. `playing` [B] is set while NetHack itself has the word. Raises
-    ValueError if `task` is not one of TASKS.
+    terminating step the row is zero. `episodes` [B] of dtype EPISODE tell how far each game is, and `playing`
+    [B] is set while NetHack itself has the word. Raises ValueError if `task` is not one of TASKS.
     """
 
     def __init__(
-        self, task: str, max_episode_steps: int, frames: Frames, playing: npt.NDArray[np.bool_]
+        self,
+        task: str,
+        max_episode_steps: int,
+        frames: Frames,
+        episodes: npt.NDArray[np.void],
+        playing: npt.NDArray[np.bool_],
     ) -> None:
         if task not in TASKS:
             raise ValueError(f"task is {task!r}, must be one of {', '.join(TASKS)}")
@@ -32,78 +37,78 @@ class Games:
         self._playing = playing
         self._internal = np.zeros((num_envs, INTERNAL), np.int32)
         self._over = np.zeros(num_envs, np.bool_)
-        self._episodes = np.zeros(num_envs, EPISODE)
+        self._episodes = episodes
         self._games = [
             NetHackGame(task, frames.row(row) | {"internal": self._internal[row]}) for row in range(num_envs)
         ]
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Steps [B] taken in each running game."""
-        lengths: npt.NDArray[np.int64] = self._episodes["length"]
-        return lengths
-
-    def start(self, row: int, seed: int) -> None:
-        """Begin the game that `seed` names; its first frame is in the row."""
+    def start(self, row: int, number: int, seed: int) -> None:
+        """Begin game `number` of a plan, the one that `seed` names; its first frame is in the row."""
+        episodes = self._episodes
+        episodes[row] = 0
+        episodes["number"][row] = number  # known even if NetHack does not survive the start
+        episodes["seed"][row] = seed
         self._playing[row] = True
         self._games[row].start(seed)
         self._playing[row] = False
-        episodes = self._episodes
-        episodes[row] = 0
-        episodes["seed"][row] = seed
         episodes["blstats"][row] = self._frames.blstats[row]
         episodes["depth"][row] = self._frames.blstats[row, nh.NLE_BL_DEPTH]
         episodes["hunger"][row] = self._internal[row, HUNGER]
 
     def step(
         self,
+        rows: npt.NDArray[np.int64],
         actions: npt.NDArray[np.int64],
         reward: npt.NDArray[np.float32],
         terminated: npt.NDArray[np.bool_],
         truncated: npt.NDArray[np.bool_],
     ) -> None:
-        """Take an action (0..22) in every game and fill the three arrays [B]; the frames are in the rows.
+        """Take an action (0..22) in the games `rows`; their frames are in the rows of `frames` then.
 
-        In rounds: NetHack's code and Python's do not fit into the processor's caches together.
+        `actions` [B] and the arrays to fill, [B] too, are those of all games. In rounds: NetHack's code and
+        Python's do not fit into the processor's caches together.
         """
-        playing, over = self._playing, self._over
-        for row, (game, action) in enumerate(zip(self._games, actions.tolist(), strict=True)):
+        games, playing, over = self._games, self._playing, self._over
+        for row, action in zip(rows.tolist(), actions[rows].tolist(), strict=True):
             playing[row] = True
-            game.press(action)
+            games[row].press(action)
             playing[row] = False
         frames, rules = self._frames, (*self._task, self._max_episode_steps)
-        unsettled(frames.blstats, self._internal, over)  # one game in twenty, and only those are called
+        unsettled(rows, frames.blstats, self._internal, over)  # one game in twenty, and only those are called
         for row in over.nonzero()[0].tolist():
             playing[row] = True
-            over[row] = self._games[row].answer()
+            over[row] = games[row].answer()
             playing[row] = False
         seen = (frames.glyphs, frames.blstats, self._internal)
-        judge(*rules, *seen, over, self._episodes, reward, terminated, truncated)
-        for row in (terminated & ~over).nonzero()[0].tolist():
+        judge(rows, *rules, *seen, over, self._episodes, reward, terminated, truncated)
+        for row in rows[terminated[rows] & ~over[rows]].tolist():
             playing[row] = True
-            self._games[row].quit()
+            games[row].quit()
             playing[row] = False
 
     def end(self, row: int, env: int) -> EpisodeEnd:
         """How the episode of a row went, which ended in the last step, as that of environment `env`."""
         episode, over = self._episodes[row], self._over[row]
         if episode["aimed"] or (over and self._games[row].ascended):
-            end = "success"
-        else:
-            end = "death" if over else "truncated"
-        return EpisodeEnd(
-            env=env,
-            seed=int(episode["seed"]),
-            length=int(episode["length"]),
-            episode_return=float(episode["episode_return"]),
-            score=float(episode["blstats"][nh.NLE_BL_SCORE]),
-            depth=int(episode["depth"]),
-            turns=int(episode["blstats"][nh.NLE_BL_TIME]),
-            end=end,
-        )
+            return episode_end(episode, env, "success")
+        return episode_end(episode, env, "death" if over else "truncated")
 
     def close(self) -> None:
         """Release every game."""
         for game in self._games:
             game.close()
         self._games = []
+
+
+def episode_end(episode: np.void, env: int, end: str) -> EpisodeEnd:
+    """What a record of dtype EPISODE tells of its episode, which ended as `end` says."""
+    return EpisodeEnd(
+        env=env,
+        seed=int(episode["seed"]),
+        length=int(episode["length"]),
+        episode_return=float(episode["episode_return"]),
+        score=float(episode["blstats"][nh.NLE_BL_SCORE]),
+        depth=int(episode["depth"]),
+        turns=int(episode["blstats"][nh.NLE_BL_TIME]),
+        end=end,
+    )

@@ -32,4 +32,5 @@ def step_groups(env: VectorEnv, actions: npt.NDArray[np.int64]) -> Step:
         final_index=np.concatenate(ended),
         final_observation=Observation.concatenate(finals) if finals else None,
         episodes=[end for step in steps for end in step.episodes],
+        incidents=[incident for step in steps for incident in step.incidents],
     )

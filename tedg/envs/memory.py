@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS, Frames
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
+from tedg.envs.rewards import EPISODE
 
 _ALIGNMENT = 64  # bytes; no two arrays share a line of the processor's cache
 _ENDS = np.dtype(
@@ -38,7 +39,7 @@ class GameMemory:
     reward: npt.NDArray[np.float32]  # [B]
     terminated: npt.NDArray[np.bool_]  # [B]
     truncated: npt.NDArray[np.bool_]  # [B]
-    seed: npt.NDArray[np.int64]  # [B] of the running game
+    episodes: npt.NDArray[np.void]  # [B] the running games so far, EPISODE
     playing: npt.NDArray[np.bool_]  # [B] NetHack itself has the word; says which game crashed or hangs
 
     @classmethod
@@ -93,7 +94,7 @@ _OWN: dict[str, np.dtype[Any]] = {
     "reward": np.dtype(np.float32),
     "terminated": np.dtype(np.bool_),
     "truncated": np.dtype(np.bool_),
-    "seed": np.dtype(np.int64),
+    "episodes": EPISODE,
     "playing": np.dtype(np.bool_),
 }
 

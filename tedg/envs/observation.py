@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -50,6 +51,14 @@ class Observation:
         names = [name for name, _ in parts[0].items()]
         return Observation(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
+    def digest(self, row: int) -> str:
+        """Hex digest of everything that one row of numpy arrays shows."""
+        content = hashlib.blake2b(digest_size=16)
+        for name, value in self.items():
+            content.update(name.encode())
+            content.update(value[row].tobytes())
+        return content.hexdigest()
+
     def __getitem__(self, index: Any) -> Observation:
         """Index every present field along the batch."""
         return self.map(lambda value: value[index])
@@ -78,7 +87,33 @@ class EpisodeEnd:
     score: float  # in-game score of the last living observation
     depth: int  # deepest level reached
     turns: int  # game turns of the last living observation
-    end: str  # "death", "success" or "truncated"
+    end: str  # "death", "success", "truncated", or "lost" with the process that played it
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an environment stands in its plan of games; the default is the beginning.
+
+    A game cannot be saved, but the same seeds and actions make the same game again.
+    """
+
+    episode: int = 0  # number of the running game
+    actions: bytes = b""  # taken in it so far, one byte each
+    digest: str | None = None  # of what it shows now; None: nobody has seen it yet
+
+
+def strayed_from(positions: Sequence[Position], shown: Observation) -> list[int]:
+    """The environments that do not show, in `shown`, what the digests of their positions say."""
+    return [env for env, position in enumerate(positions) if position.digest not in (None, shown.digest(env))]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What playing games again up to their positions came to."""
+
+    observation: Observation  # of all environments, as `VectorEnv.reset` returns it
+    lost: list[EpisodeEnd]  # games that came out different or not at all; the next ones have begun
+    incidents: list[str] = field(default_factory=list)  # what went wrong, for the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +122,8 @@ class Step:
 
     `observation` is the first frame of the next episode wherever an episode just ended; the ended
     episode's own last observation is in `final_observation`: the live frame after the last action
-    for a truncated episode, the last living frame for a terminated one.
+    for a truncated episode, the last living frame for a terminated one. An episode that is lost with the
+    process that played it counts as truncated, without reward, and its final observation is the one before.
     """
 
     observation: Observation
@@ -97,6 +133,7 @@ class Step:
     final_index: npt.NDArray[np.int64]  # [K] rows whose episode ended in this step
     final_observation: Observation | None  # K rows in the order of `final_index`; None when K = 0
     episodes: list[EpisodeEnd]  # K entries in the order of `final_index`
+    incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +180,17 @@ class VectorEnv(Protocol):
 
     def step(self, actions: npt.NDArray[np.int64]) -> Step:
         """Apply one action per environment; ended episodes restart within the same step."""
+        ...
+
+    def positions(self) -> list[Position]:
+        """Where every environment stands. Raises RuntimeError before the first reset and during a step."""
+        ...
+
+    def resume(self, positions: Sequence[Position]) -> Resumed:
+        """Instead of `reset`: bring every environment to its position, by playing its game again.
+
+        A game that does not show what its position's digest says is given up: the next one begins.
+        """
         ...
 
     def close(self) -> None:

@@ -48,6 +48,7 @@ TASKS: dict[str, Task] = {
 # An episode so far.
 EPISODE = np.dtype(
     [
+        ("number", np.int64),  # in its environment's plan, from 0
         ("seed", np.int64),
         ("length", np.int64),
         ("episode_return", np.float64),
@@ -63,19 +64,24 @@ EPISODE = np.dtype(
 
 @kernel
 def unsettled(
-    blstats: npt.NDArray[np.int64], internal: npt.NDArray[np.int32], into: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.int64],
+    blstats: npt.NDArray[np.int64],
+    internal: npt.NDArray[np.int32],
+    into: npt.NDArray[np.bool_],
 ) -> None:
-    """Tell by their frames the games that may be over or wait for an answer; `into` [B] is False for others.
+    """Tell by their frames which of `rows` may be over or wait for an answer; `into` [B] is False for others.
 
     blstats [B, 27] and internal [B, 9] are zero once a game is over; a hero has hit points.
     """
-    for r in range(len(into)):
+    into[:] = False
+    for r in rows:
         waits = internal[r, ASKS] != 0 or internal[r, WANTS_TEXT] != 0 or internal[r, SHOWS_MORE] != 0
         into[r] = waits or blstats[r, nh.NLE_BL_HPMAX] == 0
 
 
 @kernel
 def judge(
+    rows: npt.NDArray[np.int64],
     kind: int,
     on_stairs: bool,
     first_glyph: int,
@@ -90,13 +96,13 @@ def judge(
     terminated: npt.NDArray[np.bool_],
     truncated: npt.NDArray[np.bool_],
 ) -> None:
-    """Judge a step of B games: carry `episodes` [B] on and fill the three arrays [B] after them.
+    """Judge a step of the games `rows`: carry `episodes` [B] on and fill the three arrays [B] after them.
 
-    The first four are the fields of a `Task`. glyphs [B, 21, 79], blstats [B, 27] and internal [B, 9] are the
-    frames that the step led to; `over` [B] are the games that NetHack itself has ended, which is a death even
-    where the aim is reached.
+    `kind` and the three after it are the fields of a `Task`. glyphs [B, 21, 79], blstats [B, 27] and
+    internal [B, 9] are the frames that the step led to; `over` [B] are the games that NetHack itself has
+    ended, which is a death even where the aim is reached.
     """
-    for r in range(len(over)):
+    for r in rows:
         now, episode = blstats[r], episodes[r]
         episode.aimed = (
             kind == AIM

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,12 @@ Seeds = Callable[[int, int], int]
 FIRST_TRAINING_SEED = 2**30
 
 
-def training_seeds(run_seed: int, first_episode: Sequence[int] = ()) -> Seeds:
+def training_seeds(run_seed: int) -> Seeds:
     """Games of a training run, drawn from [2**30, 2**31) by the run's seed.
 
     A game depends on the environment and the episode only, so any number of workers plays the same games.
-    Environment i leaves out its first `first_episode[i]` games, which an earlier process has played.
     """
-    return _TrainingSeeds(run_seed, tuple(first_episode))
+    return _TrainingSeeds(run_seed)
 
 
 def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
@@ -38,11 +37,9 @@ def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
 @dataclass(frozen=True, slots=True)
 class _TrainingSeeds:
     run_seed: int
-    first_episode: tuple[int, ...]
 
     def __call__(self, env: int, episode: int) -> int:
-        number = episode + (self.first_episode[env] if self.first_episode else 0)
-        word = np.random.SeedSequence(self.run_seed, spawn_key=(env, number)).generate_state(1)[0]
+        word = np.random.SeedSequence(self.run_seed, spawn_key=(env, episode)).generate_state(1)[0]
         return FIRST_TRAINING_SEED + int(word) % FIRST_TRAINING_SEED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from tedg.envs.block import ACTION_MASKS, GameBlock, GameSettings
 from tedg.envs.crew import Crew
+from tedg.envs.games import episode_end
 from tedg.envs.groups import split, step_groups
 from tedg.envs.memory import GameMemory
 from tedg.envs.messages import NUM_ACTIONS
-from tedg.envs.observation import Observation, Step
+from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step, strayed_from
 from tedg.envs.seeds import Seeds, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 
@@ -30,9 +32,10 @@ class NetHackVectorEnv:
     action counts as legal, while the rule features still tell what the rules say.
 
     `num_workers` processes play the games, None as many as there are cores for this process; with 0 this
-    process does. Rollouts are the same bit for bit, for any number of groups too. Workers start at the
-    first reset; later calls raise WorkerError if one is lost. Every observation owns its memory. No worker
-    may take longer than `step_seconds` for its share of a step.
+    process does. Rollouts are the same bit for bit, for any number of groups too. Every observation owns its
+    memory. Workers start at the first reset. One that dies, or takes longer than `step_seconds` for its share
+    of a step, is replaced, and its games are lost (see `Step`); WorkerError is raised when that happens too
+    often.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class NetHackVectorEnv:
         settings = GameSettings(task, goal, graph, max_episode_steps, action_mask)
         self.num_envs = num_envs
         self.spec = settings.spec
+        self._seeds = seeds
         self.groups = split(slice(0, num_envs), min(num_groups, num_envs))
         workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
         self._players: _Players = (
@@ -64,19 +68,61 @@ class NetHackVectorEnv:
             if workers
             else _InProcess(settings, seeds, self.groups)
         )
-        self._memory = [self._players.memory.rows(rows) for rows in self.groups]
+        memory = self._players.memory
+        self._memory = [memory.rows(rows) for rows in self.groups]
         self._slots: list[int] | None = None  # of each group, the one of the two that is written
         self._sent = [False] * len(self.groups)
+        self._actions = [bytearray() for _ in range(num_envs)]  # taken in each running game
+        self._shown = memory.episodes.copy()  # the running games as far as they were handed out
 
     def reset(self) -> Observation:
         """Start every game's plan of seeds anew, at episode 0, and return the first observations."""
+        self._begin(None)
+        return self._observation()
+
+    def resume(self, positions: Sequence[Position]) -> Resumed:
+        """See `VectorEnv.resume`."""
+        lost: list[EpisodeEnd] = []
+        while True:
+            self._begin(positions)
+            shown = self._observation()
+            strayed = strayed_from(positions, shown)
+            if not strayed:
+                return Resumed(shown, lost, self._players.take_incidents())
+            lost += [self._lost(env, positions[env]) for env in strayed]
+            onward = {env: Position(positions[env].episode + 1) for env in strayed}
+            positions = [onward.get(env, position) for env, position in enumerate(positions)]
+
+    def positions(self) -> list[Position]:
+        """See `VectorEnv.positions`."""
+        if self._slots is None or any(self._sent):
+            raise RuntimeError("positions are known after a reset, and not during a step")
+        shown, numbers = self._observation(), self._shown["number"].tolist()
+        return [
+            Position(number, bytes(actions), shown.digest(env))
+            for env, (number, actions) in enumerate(zip(numbers, self._actions, strict=True))
+        ]
+
+    def _begin(self, positions: Sequence[Position] | None) -> None:
         self._slots = [0] * len(self.groups)
         self._sent = [False] * len(self.groups)
-        for group in range(len(self.groups)):
-            self._players.reset(group, 0)
+        self._players.begin(0, positions)
         for group in range(len(self.groups)):
             self._players.wait(group)
-        return self._players.memory.observations[0].map(_copy)
+        for env, position in enumerate(positions or [Position()] * self.num_envs):
+            self._actions[env] = bytearray(position.actions)
+        self._shown[:] = self._players.memory.episodes
+
+    def _lost(self, env: int, position: Position) -> EpisodeEnd:
+        """A game that did not come to its position again; score and return are as far as it came."""
+        came = episode_end(self._shown[env], env, "lost")
+        return replace(came, seed=self._seeds(env, position.episode), length=len(position.actions))
+
+    def _observation(self) -> Observation:
+        """What all games show now, as copies."""
+        assert self._slots is not None
+        shown = zip(self._memory, self._slots, strict=True)
+        return Observation.concatenate([memory.observations[slot] for memory, slot in shown])
 
     def send(self, group: int, actions: npt.NDArray[np.int64]) -> None:
         """Begin a step of one group, with one action (0..22) per game of it.
@@ -100,9 +146,15 @@ class NetHackVectorEnv:
         if self._slots is None or not self._sent[group]:
             raise RuntimeError("call send before receive")
         self._sent[group] = False
-        self._players.wait(group)
-        memory, first_env = self._memory[group], self.groups[group].start
+        memory, rows = self._memory[group], self.groups[group]
+        for env in self._players.wait(group):
+            self._note_lost(env, env - rows.start, memory, self._slots[group])
         (ended,) = (memory.terminated | memory.truncated).nonzero()
+        for env, action in zip(range(rows.start, rows.stop), memory.action.tolist(), strict=True):
+            self._actions[env].append(action)
+        for row in ended.tolist():
+            self._actions[rows.start + row].clear()
+        self._shown[rows] = memory.episodes
         return Step(
             observation=memory.observations[self._slots[group]].map(_copy),
             reward=memory.reward.copy(),
@@ -110,8 +162,18 @@ class NetHackVectorEnv:
             truncated=memory.truncated.copy(),
             final_index=ended,
             final_observation=memory.final[ended] if len(ended) else None,
-            episodes=[memory.end(row, first_env + row) for row in ended.tolist()],
+            episodes=[memory.end(row, rows.start + row) for row in ended.tolist()],
+            incidents=self._players.take_incidents(),
         )
+
+    def _note_lost(self, env: int, row: int, memory: GameMemory, slot: int) -> None:
+        """Write down that a game was lost in this step: cut off where it was last seen."""
+        memory.reward[row] = 0.0
+        memory.terminated[row], memory.truncated[row] = False, True
+        for name, final in memory.final.items():
+            final[row] = getattr(memory.observations[1 - slot], name)[row]
+        self._shown["length"][env] += 1  # the step that was to be taken counts
+        memory.note_end(row, episode_end(self._shown[env], env, "lost"))
 
     def step(self, actions: npt.NDArray[np.int64]) -> Step:
         """Apply one action (0..22) per game; ended games restart within the same step."""
@@ -137,9 +199,10 @@ class _Players(Protocol):
 
     memory: GameMemory
 
-    def reset(self, group: int, slot: int) -> None: ...
+    def begin(self, slot: int, positions: Sequence[Position] | None) -> None: ...
     def step(self, group: int, slot: int) -> None: ...
-    def wait(self, group: int) -> None: ...
+    def wait(self, group: int) -> list[int]: ...
+    def take_incidents(self) -> list[str]: ...
     def close(self) -> object: ...
 
 
@@ -150,16 +213,22 @@ class _InProcess:
         num_envs = groups[-1].stop
         buffer = np.zeros(GameMemory.size(settings.spec, num_envs), np.uint8)
         self.memory = GameMemory.over(buffer.data, settings.spec, num_envs)
+        self._groups = groups
         self._blocks = [GameBlock(settings, seeds, rows.start, self.memory.rows(rows)) for rows in groups]
 
-    def reset(self, group: int, slot: int) -> None:
-        self._blocks[group].reset(slot)
+    def begin(self, slot: int, positions: Sequence[Position] | None) -> None:
+        for block, rows in zip(self._blocks, self._groups, strict=True):
+            count = rows.stop - rows.start
+            block.begin(slot, [Position()] * count if positions is None else positions[rows])
 
     def step(self, group: int, slot: int) -> None:
         self._blocks[group].step(slot)
 
-    def wait(self, group: int) -> None:
-        pass
+    def wait(self, group: int) -> list[int]:
+        return []
+
+    def take_incidents(self) -> list[str]:
+        return []
 
     def close(self) -> None:
         for block in self._blocks:

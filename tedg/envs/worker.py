@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from tedg.envs.block import GameBlock, GameSettings
 from tedg.envs.memory import GameMemory
+from tedg.envs.observation import Position
 from tedg.envs.seeds import Seeds
 from tedg.processes import MESSAGE_BYTES, attach, serving
 
-RESET, STEP = range(2)
+BEGIN, RESET, STEP = range(3)  # at the positions of the setup, at the beginning of the plan, one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Setup:
     seeds: Seeds
     num_envs: int  # of the whole vector
     blocks: dict[int, slice]  # this worker's environments in each group
+    positions: dict[int, tuple[Position, ...]]  # where they begin
     channel: int  # socket to the parent
     memory: int  # file that holds the GameMemory of the whole vector
     folder: str  # for the games' temporary files
@@ -60,11 +62,12 @@ def _serve(setup: Setup, channel: socket.socket) -> None:
         gc.freeze()  # what the games consist of lives as long as they: no need to search it for garbage
         while command := channel.recv(MESSAGE_BYTES):
             kind, group, slot = command
-            _limit(setup.start_seconds if kind == RESET else setup.step_seconds)
-            if kind == RESET:
-                blocks[group].reset(slot)
-            else:
+            _limit(setup.step_seconds if kind == STEP else setup.start_seconds)
+            if kind == STEP:
                 blocks[group].step(slot)
+            else:
+                positions = setup.positions[group]
+                blocks[group].begin(slot, positions if kind == BEGIN else [Position()] * len(positions))
             channel.send(bytes([group]))
     finally:
         _limit(setup.start_seconds)

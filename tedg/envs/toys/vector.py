@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
 from tedg.envs.groups import split, step_groups
 from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.noise import step_noise
-from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation, Step
+from tedg.envs.observation import (
+    EnvSpec,
+    EpisodeEnd,
+    Observation,
+    Position,
+    Resumed,
+    Step,
+    strayed_from,
+)
 from tedg.envs.seeds import Seeds
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import CROP, OVERVIEW_SHAPE, Game, blank
+from tedg.envs.toys.game import CROP, OVERVIEW_SHAPE, Game, Ints, Verdict, blank
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 
 
@@ -57,39 +65,70 @@ class ToyVectorEnv:
         )
         self._game, self._limit, self._seeds = game, max_episode_steps, seeds
         self._restricted = action_mask == "legal"
-        self._episodes = np.zeros(num_envs, np.int64)  # started so far
+        self._episode = np.zeros(num_envs, np.int64)  # number of the one that is played, from 0
         self._seed = np.zeros(num_envs, np.int64)  # of the episode that is played
         self._turn = np.zeros(num_envs, np.int64)
         self._return = np.zeros(num_envs)
+        self._actions = [bytearray() for _ in range(num_envs)]  # taken in the episode that is played
         self._shown: list[Observation] = []  # by every group
         self._steps: dict[int, Step] = {}  # of groups that nobody received yet
 
     def reset(self) -> Observation:
         """Start every plan of seeds anew, at episode 0, and return the first observations."""
-        self._episodes[:] = 0
-        self._start(np.arange(self.num_envs))
+        return self._begin([Position()] * self.num_envs)
+
+    def resume(self, positions: Sequence[Position]) -> Resumed:
+        """See `VectorEnv.resume`."""
+        shown = self._begin(positions)
+        strayed = strayed_from(positions, shown)
+        if not strayed:
+            return Resumed(shown, [])
+        lost = [self._end(env, "lost") for env in strayed]
+        onward = {env: Position(positions[env].episode + 1) for env in strayed}
+        return Resumed(self._begin([onward.get(env, p) for env, p in enumerate(positions)]), lost)
+
+    def positions(self) -> list[Position]:
+        """See `VectorEnv.positions`."""
+        if not self._shown or self._steps:
+            raise RuntimeError("positions are known after a reset, and not during a step")
+        shown = Observation.concatenate(self._shown)
+        return [
+            Position(int(self._episode[env]), bytes(self._actions[env]), shown.digest(env))
+            for env in range(self.num_envs)
+        ]
+
+    def _begin(self, positions: Sequence[Position]) -> Observation:
+        self._start(np.arange(self.num_envs), np.array([position.episode for position in positions]))
+        for env, position in enumerate(positions):
+            self._actions[env] = bytearray(position.actions)
+        lengths = np.array([len(position.actions) for position in positions])
+        for t in range(lengths.max()):
+            (envs,) = (t < lengths).nonzero()
+            actions = np.array([positions[env].actions[t] for env in envs.tolist()], np.int64)
+            self._play(envs, self._deal(envs), actions)
         self._steps = {}
         self._shown = [self._deal(np.arange(rows.start, rows.stop)) for rows in self.groups]
         return Observation.concatenate(self._shown)
 
-    def send(self, group: int, actions: npt.NDArray[np.int64]) -> None:
+    def send(self, group: int, actions: Ints) -> None:
         """Step one group."""
         if not self._shown or group in self._steps:
             raise RuntimeError("call receive before send" if self._shown else "call reset before step")
         envs = np.arange(self.groups[group].start, self.groups[group].stop)
         before = self._shown[group]
-        reward, terminated = self._game.judge(before, self._turn[envs], actions, self._draws(envs, judging=1))
-        self._turn[envs] += 1
-        self._return[envs] += reward
+        reward, terminated = self._play(envs, before, actions)
+        for env, action in zip(envs, actions.tolist(), strict=True):
+            self._actions[env].append(action)
         truncated = ~terminated & (self._turn[envs] >= self._limit)
         ended = np.flatnonzero(terminated | truncated)
         shown = self._deal(envs)
         final: Observation | None = None
-        episodes = [self._end(env, dead) for env, dead in zip(envs[ended], terminated[ended], strict=True)]
+        how = np.where(terminated[ended], "death", "truncated").tolist()
+        episodes = [self._end(env, end) for env, end in zip(envs[ended], how, strict=True)]
         if len(ended):
             # As in NetHack, the dead leave their last living frame.
             final, died = shown[ended], terminated[ended]
-            self._start(envs[ended])
+            self._start(envs[ended], self._episode[envs[ended]] + 1)
             first = self._deal(envs[ended])
             for name, values in shown.items():
                 getattr(final, name)[died] = getattr(before, name)[ended[died]]
@@ -103,24 +142,32 @@ class ToyVectorEnv:
             raise RuntimeError("call send before receive")
         return self._steps.pop(group)
 
-    def step(self, actions: npt.NDArray[np.int64]) -> Step:
+    def step(self, actions: Ints) -> Step:
         """Apply one action per game; ended games restart within the same step."""
         return step_groups(self, actions)
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _start(self, envs: npt.NDArray[np.int64]) -> None:
-        plan = zip(envs.tolist(), self._episodes[envs].tolist(), strict=True)
+    def _start(self, envs: Ints, episodes: Ints) -> None:
+        plan = zip(envs.tolist(), episodes.tolist(), strict=True)
         self._seed[envs] = [self._seeds(env, episode) for env, episode in plan]
-        self._episodes[envs] += 1
+        self._episode[envs] = episodes
         self._turn[envs] = 0
         self._return[envs] = 0
+        for env in envs:
+            self._actions[env].clear()
 
-    def _draws(self, envs: npt.NDArray[np.int64], judging: int = 0) -> Draws:
+    def _play(self, envs: Ints, shown: Observation, actions: Ints) -> Verdict:
+        verdict = self._game.judge(shown, self._turn[envs], actions, self._draws(envs, judging=1))
+        self._turn[envs] += 1
+        self._return[envs] += verdict[0]
+        return verdict
+
+    def _draws(self, envs: Ints, judging: int = 0) -> Draws:
         return Draws(self._seed[envs], 2 * self._turn[envs] + judging)
 
-    def _deal(self, envs: npt.NDArray[np.int64]) -> Observation:
+    def _deal(self, envs: Ints) -> Observation:
         frame = blank(len(envs), self.spec.num_atoms)
         step_noise(self._seed[envs], self._turn[envs], np.arange(len(envs)), frame.noise)
         self._game.deal(frame, self._turn[envs], self._draws(envs))
@@ -128,7 +175,7 @@ class ToyVectorEnv:
             frame.mask[:] = True
         return frame
 
-    def _end(self, env: int, dead: bool) -> EpisodeEnd:
+    def _end(self, env: int, end: str) -> EpisodeEnd:
         turns, earned = int(self._turn[env]), float(self._return[env])
         return EpisodeEnd(
             env=int(env),
@@ -138,5 +185,5 @@ class ToyVectorEnv:
             score=earned,
             depth=1,
             turns=turns,
-            end="death" if dead else "truncated",
+            end=end,
         )
