@@ -14,11 +14,13 @@ from omegaconf import OmegaConf
 from tedg import rundir
 from tedg.compose import Composed
 from tedg.config import RunConfig
-from tedg.errors import CheckFailed, ConfigError, DivergedError, Stopped, StorageError
+from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, Stopped, StorageError
 from tedg.identity import command
 from tedg.learn.setup import make_device
+from tedg.processes import WorkerError
 from tedg.provenance import code_digest, session
 from tedg.schema import Faults, read
+from tedg.slurm import requeue
 from tedg.starts import Start, possible_starts
 from tedg.summary import result_lines
 from tedg.track.health import judge
@@ -50,7 +52,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the
     start it began with. Raises ConfigError (also when another process owns the run), Stopped with
     everything saved, DivergedError, of a run that diverged earlier too, CheckFailed, where the
-    configuration has a check, and StorageError.
+    configuration has a check, StorageError, and WorkerError.
     """
     config = composed.config
     device = make_device(config)
@@ -76,10 +78,12 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
             values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
             _check(config, run_dir, values, say)
             raise
-        except Stopped:
+        except Stopped as error:
             say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
+            if error.exit_code == PREEMPTED:
+                requeue(say)
             raise
-        except StorageError:
+        except (StorageError, WorkerError):
             say(f"when that is repaired, go on with: {shlex.join(command(composed))}")
             raise
         values = _finish(run_dir, start, {**outcome, "status": "finished"})

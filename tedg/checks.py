@@ -30,6 +30,8 @@ def check_config(node: Mapping[str, Any], faults: Faults) -> RunConfig | None:
     _check_routing(node, faults)
     _check_device(node, faults)
     _check_paths(node, faults)
+    if _get(node, "init_except") and _get(node, "init_from") == "none":
+        faults.add("init_except", node["init_except"], "excepts parts of weights, but init_from takes none")
     return config if not faults.lines else None
 
 
@@ -145,9 +147,12 @@ def _check_paths(node: Mapping[str, Any], faults: Faults) -> None:
     if (
         isinstance(start, str)
         and start not in ("auto", "none")
-        and not (Path(start) / "config.yaml").is_file()
+        and not any((Path(start) / name).is_file() for name in ("config.yaml", "manifest.json"))
     ):
-        faults.add("init_from", start, "must be auto, none, or a run directory (it has no config.yaml)")
+        right = (
+            "must be auto, none, a run directory or one of its checkpoints (no config.yaml or manifest.json)"
+        )
+        faults.add("init_from", start, right)
 
 
 def unwritable(path: Path) -> str | None:

@@ -61,6 +61,8 @@ class PPOConfig:
     max_grad_norm: Positive
     adam_eps: Positive
     normalise_rewards: bool
+    max_kl: Positive
+    max_value_loss: Positive
     max_rollbacks: Count
 
 
@@ -233,6 +235,7 @@ class RunConfig:
     precision: Literal["float32", "bfloat16"]
     compile: bool
     init_from: str
+    init_except: tuple[str, ...]
     env: Annotated[dict, Slot("env")]  # type: ignore[type-arg]
     vision: Annotated[dict, Slot("vision")]  # type: ignore[type-arg]
     logic: Annotated[dict, Slot("logic")]  # type: ignore[type-arg]

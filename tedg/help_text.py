@@ -25,7 +25,8 @@ _RUNS = """\
 runs:
   A run is its configuration. Its directory is <paths.output_dir>/<name>-<id>, where the id is a hash of the
   configuration, so the same settings always mean the same directory. Start a half-done run again and it
-  goes on; start a finished one and it shows its result. Ctrl-C saves and stops, a second one stops at once.
+  goes on as if it had never stopped; start a finished one and it shows its result. Ctrl-C and SIGTERM save
+  and stop, a second one stops at once; SIGUSR1 and SIGUSR2 do so for a scheduler that needs the machine.
   With init_from=auto a stage takes the weights of the stage before it, if a finished run of that one with
   the same settings is found.
 
@@ -34,9 +35,11 @@ looking without running:
   --info defaults  print where each part comes from        --hydra-help          Hydra's own flags
 
 exit codes:
-  0 done   2 wrong configuration or usage (nothing was started)   3 training diverged
-  4 a file could not be written or read   5 the run is done and its check failed (+experiment=check)
-  130 stopped by Ctrl-C   143 stopped by SIGTERM"""
+  0 done   1 processes were lost again and again, or a bug
+  2 wrong configuration or usage (nothing was started)
+  3 training diverged   4 a file could not be written or read
+  5 the run is done and its check failed (+experiment=check)
+  75 stopped by SIGUSR1 or SIGUSR2   130 stopped by Ctrl-C   143 stopped by SIGTERM"""
 
 _KEYS = {
     "seed": "seed of weights, sampling and training games",
@@ -46,7 +49,8 @@ _KEYS = {
     "compile": "torch.compile the network",
     "budget.env_steps": "how long to train, in env steps over all environments",
     "budget.episodes": "or in finished episodes; both null: the stage's own number of episodes",
-    "init_from": "auto, none, or a run directory to take the first weights from",
+    "init_from": "auto, none, or a run directory or checkpoint to take the first weights from",
+    "init_except": "beginnings of the names of parameters that stay fresh all the same",
     "env.num_envs": "games played side by side",
     "env.num_workers": "processes that play them; null: one per core; 0: none of their own",
     "env.max_episode_steps": "longest training game",

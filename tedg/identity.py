@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ VOLATILE = (
     "preset",
 )
 VOLATILE_ENV = ("num_workers",)
+# Keys that came after the first version, with the values by which it acted: they count only where they
+# differ, so that runs begun before keep their ids.
+LATER = {("init_except",): (), ("ppo", "max_kl"): 100.0, ("ppo", "max_value_loss"): 1e9}
 
 
 def run_id(config: RunConfig, parent: str | None) -> str:
@@ -82,6 +86,10 @@ def _only_for_child(override: str) -> bool:
 
 def _canonical(config: RunConfig) -> dict[str, Any]:
     node = {key: value for key, value in asdict(config).items() if key not in VOLATILE}
+    for (*groups, key), before in LATER.items():
+        group = reduce(dict.__getitem__, groups, node)
+        if group[key] == before:
+            del group[key]
     node["env"] = {key: value for key, value in config.env.items() if key not in VOLATILE_ENV}
     node["env"]["hypergraph"] = load_hypergraph(config.env["hypergraph"]).digest
     # A routing chosen for all stages and the same one written into each stage are one configuration.

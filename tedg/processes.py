@@ -1,8 +1,8 @@
 """Child processes: new interpreters that share a file with this one and obey it over a socket.
 
-A new interpreter holds none of this process's locks or threads. It does not hear SIGINT and SIGTERM, which
-are for this process to handle, and ends when this process does: it sees its socket closed, whatever this
-process died of.
+A new interpreter holds none of this process's locks or threads. It does not hear the signals that ask for
+the end, which are for this process to handle, and ends when this process does: it sees its socket closed,
+whatever this process died of.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def launch(
     """
     # A sequence of packets: a message arrives whole or not at all.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    blocked = {signal.SIGINT, signal.SIGTERM}
+    blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     with theirs:
         content = pickle.dumps(make_setup(theirs.fileno()))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # children inherit the mask

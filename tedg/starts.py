@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tedg.compose import Composed
-from tedg.errors import ConfigError
 from tedg.identity import parent_command, parent_of, run_id, weights_digest
-from tedg.rundir import CHECKPOINTS, PROVENANCE, RESULT, find, read_json
+from tedg.rundir import PROVENANCE, RESULT, find, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,11 @@ def _finished(composed: Composed, roots: Sequence[Path]) -> Iterator[tuple[Start
             yield start, path
 
 
-def _identity(directory: Path) -> str:
-    """A finished run's id; of any other run a digest of its newest weights."""
-    provenance = read_json(directory / PROVENANCE)
-    if provenance is not None and is_finished(directory):
+def _identity(source: Path) -> str:
+    """A finished run's id; of any other run, and of a single checkpoint, a digest of the weights."""
+    provenance = read_json(source / PROVENANCE)
+    if provenance is not None and is_finished(source):
         return str(provenance["run_id"])
-    from tedg.track.checkpoint import latest  # imports torch, which a refused configuration must not wait for
+    from tedg.learn.saving import weights_in  # imports torch, which a refused configuration must not wait for
 
-    newest = latest(directory / CHECKPOINTS)
-    if newest is None:
-        raise ConfigError(f"init_from={directory}: has no checkpoint yet; let that run save one, or finish")
-    return weights_digest(newest / "model.safetensors")
+    return weights_digest(weights_in(source) / "model.safetensors")

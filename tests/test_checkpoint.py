@@ -49,7 +49,7 @@ def test_round_trip_is_bit_equal(tmp_path):
     loaded = load(path)
     assert loaded.step == 40
     assert loaded.state == state
-    assert loaded.manifest["meta"] == {"config": "abc"}
+    assert loaded.meta == {"config": "abc"}
     assert loaded.tensors.keys() == tensors.keys()
     for group, named in tensors.items():
         assert loaded.tensors[group].keys() == named.keys()
@@ -265,7 +265,7 @@ def test_an_edited_manifest_is_noticed(tmp_path):
 def test_another_schema_is_refused(tmp_path):
     path = save(tmp_path, 1, groups(), {})
     reseal(path, schema=99)
-    with pytest.raises(StorageError, match="schema 99, this version reads 1"):
+    with pytest.raises(StorageError, match="schema 99, this version reads 1 to 2"):
         load(path)
 
 

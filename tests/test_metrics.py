@@ -23,13 +23,16 @@ EPISODE = EpisodeEnd(
 def fill(path, updates):
     log = MetricsLog(path)
     for update in updates:
-        log.append({"update": update, "train/kl": 0.1 * update})
+        log.add({"update": update, "train/kl": 0.1 * update})
+        log.flush()
 
 
 def test_rows_are_valid_json_and_readable_at_once(tmp_path):
     log = MetricsLog(tmp_path / "run" / "metrics.jsonl")
-    log.append({"update": 1, "a": float("nan"), "b": np.float32(0.5), "c": torch.tensor(2.0), "d": "x"})
-    log.append({"update": 2, "a": -np.inf, "b": np.int64(3), "c": torch.tensor(float("inf")), "d": None})
+    log.add({"update": 1, "a": float("nan"), "b": np.float32(0.5), "c": torch.tensor(2.0), "d": "x"})
+    log.flush()
+    log.add({"update": 2, "a": -np.inf, "b": np.int64(3), "c": torch.tensor(float("inf")), "d": None})
+    log.flush()
     expected = [
         {"update": 1, "a": None, "b": 0.5, "c": 2.0, "d": "x"},
         {"update": 2, "a": None, "b": 3, "c": None, "d": None},
@@ -43,7 +46,7 @@ def test_rows_are_valid_json_and_readable_at_once(tmp_path):
 
 def test_a_row_needs_its_update(tmp_path):
     with pytest.raises(ValueError, match="update"):
-        MetricsLog(tmp_path / "m").append({"loss": 1.0})
+        MetricsLog(tmp_path / "m").add({"loss": 1.0})
 
 
 def test_floats_survive_exactly(tmp_path):
@@ -51,7 +54,8 @@ def test_floats_survive_exactly(tmp_path):
     values = np.random.default_rng(0).normal(size=50).tolist()
     log = MetricsLog(path)
     for update, value in enumerate(values):
-        log.append({"update": update, "x": value})
+        log.add({"update": update, "x": value})
+        log.flush()
     assert [row["x"] for row in read_metrics(path)] == values
 
 
@@ -72,7 +76,8 @@ def test_resume_drops_later_rows_and_keeps_the_bytes_of_earlier_ones(tmp_path):
     log = MetricsLog(resumed)
     log.truncate_after(2)
     for update in (3, 4, 5):
-        log.append({"update": update, "train/kl": 0.1 * update})
+        log.add({"update": update, "train/kl": 0.1 * update})
+        log.flush()
     assert resumed.read_bytes() == through.read_bytes()
     log.truncate_after(-1)
     assert read_metrics(resumed) == []
@@ -92,8 +97,9 @@ def test_a_full_disk_is_a_storage_error(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     (tmp_path / "metrics.jsonl").unlink()
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    log.add({"update": 1})
     with pytest.raises(StorageError, match=r"metrics\.jsonl: No space left") as caught:
-        log.append({"update": 1})
+        log.flush()
     assert caught.value.exit_code == 4
 
 
@@ -101,9 +107,12 @@ def test_episodes_round_trip(tmp_path):
     path = tmp_path / "episodes.csv"
     log = EpisodesLog(path)
     dead = replace(EPISODE, end="death", episode_return=float(np.float32(-0.1)), score=0.0)
-    log.append(1, 4096, [EPISODE, dead])
-    log.append(2, 8192, [])
-    log.append(3, 12288, [EPISODE])
+    log.add(1, 4096, [EPISODE, dead])
+    log.flush()
+    log.add(2, 8192, [])
+    log.flush()
+    log.add(3, 12288, [EPISODE])
+    log.flush()
     assert path.read_text().splitlines()[:2] == [
         "update,env_steps,env,seed,length,episode_return,score,depth,turns,end",
         "1,4096,3,17,500,12.25,13.0,2,480,truncated",
@@ -124,12 +133,14 @@ def test_episodes_resume_after_a_torn_row(tmp_path):
     path = tmp_path / "episodes.csv"
     log = EpisodesLog(path)
     for update in (1, 2, 3):
-        log.append(update, update * 10, [EPISODE, EPISODE])
+        log.add(update, update * 10, [EPISODE, EPISODE])
+        log.flush()
     path.write_bytes(path.read_bytes()[:-12])
     assert len(read_episodes(path)) == 5
     log = EpisodesLog(path)
     log.truncate_after(2)
-    log.append(3, 30, [EPISODE])
+    log.add(3, 30, [EPISODE])
+    log.flush()
     assert [row["update"] for row in read_episodes(path)] == [1, 1, 2, 2, 3]
     log.truncate_after(0)
     assert path.read_text() == ",".join(EPISODE_COLUMNS) + "\n"

@@ -13,12 +13,12 @@ import torch
 from conftest import TINY
 
 from tedg.compose import compose
-from tedg.envs.vector import training_seeds
 from tedg.errors import ConfigError, DivergedError, Stopped
 from tedg.learn import ppo
 from tedg.learn.trainer import Trainer, train
 from tedg.track import checkpoint
 from tedg.track.console import QuietConsole
+from tedg.track.restore import rng_tensors
 from tedg.track.signals import StopFlag
 
 STAGES = ["warmup", "transition", "finetune"]
@@ -151,13 +151,6 @@ def test_a_stopped_run_goes_on_where_it_was(compose_tiny, run_dir):
     assert [row["update"] for row in rows(run_dir / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
     games = episodes(run_dir)
     assert len(games) == result["episodes"]
-    # Games go on in each environment's plan: none twice; only those cut off by the stop are missing.
-    plan = training_seeds(config.seed)
-    for env in range(4):
-        played = [int(game["seed"]) for game in games if int(game["env"]) == env]
-        before = sum(int(game["env"]) == env and int(game["update"]) <= 3 for game in games)
-        numbers = [*range(before), *range(before + 1, len(played) + 1)]
-        assert played == [plan(env, number) for number in numbers]
 
 
 def test_resuming_brings_back_everything_an_update_depends_on(compose_tiny, run_dir):
@@ -179,8 +172,11 @@ def test_resuming_brings_back_everything_an_update_depends_on(compose_tiny, run_
         assert named
         for name, value in named.items():
             assert torch.equal(value, saved.tensors[group][name])
-    for name, generator in trainer.generators.items():
-        assert torch.equal(generator.get_state(), saved.tensors["rng"][name])
+    tensors, rest = rng_tensors(trainer.generators)
+    assert set(tensors) | set(rest) == {"sampling", "minibatches", "torch", "numpy", "python"}
+    for name, value in tensors.items():
+        assert torch.equal(value, saved.tensors["rng"][name])
+    assert json.loads(json.dumps(rest)) == saved.state["rng"]
     assert trainer.state.update == 2
     assert trainer.state.initial_context_norm > 0
 
@@ -205,7 +201,7 @@ def test_three_faults_in_a_row_end_the_run_with_its_last_good_weights(compose_ti
 
     monkeypatch.setattr(ppo.Learner, "restore", restore)
     fail_in_updates(monkeypatch, lambda update: update > 2)
-    with pytest.raises(DivergedError, match="3 updates in a row were not finite") as diverged:
+    with pytest.raises(DivergedError, match="3 updates in a row had to be undone") as diverged:
         run(config, run_dir)
     assert diverged.value.exit_code == 3
     assert diverged.value.result["rollbacks"] == 3
@@ -284,9 +280,9 @@ def test_weights_of_another_architecture_are_refused_key_by_key(compose_tiny, tm
     with pytest.raises(ConfigError) as refused:
         Trainer(config, tmp_path / "child", tmp_path / "parent", console, StopFlag())
     message = str(refused.value)
-    assert "fusion.query.weight: only in this policy" in message
+    assert "fusion.query.weight: not in the checkpoint" in message
     assert "vision.head.0.weight: only in the checkpoint" in message
-    assert "router.0.weight: [16, 16] here, [16, 32] in the checkpoint" in message
+    assert "router.0.weight: [16, 16] float32 here, [16, 32] float32 in the checkpoint" in message
     assert "init_from=none" in message
     with pytest.raises(ConfigError, match="has no checkpoint"):
         Trainer(config, tmp_path / "child", tmp_path / "empty", console, StopFlag())

@@ -37,17 +37,23 @@ class ReturnNormaliser:
         return 1.0 if variance <= 1e-12 else float(np.sqrt(variance))
 
     def update(
-        self, rewards: npt.NDArray[np.floating[Any]], ends: npt.NDArray[np.bool_]
+        self,
+        rewards: npt.NDArray[np.floating[Any]],
+        ends: npt.NDArray[np.bool_],
+        continues: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Take in a rollout [T, N] or one step [N] and return its rewards, scaled, in the same shape.
 
-        `ends` is True where the episode ended with that reward, terminated or truncated. One rollout
-        is scaled by one number, the spread after all of it.
+        `ends` is True where the episode ended with that reward, terminated or truncated; `continues` [N] is
+        False where the first reward is of another episode than the last one seen. One rollout is scaled by
+        one number, the spread after all of it.
         """
         if rewards.shape != ends.shape or rewards.shape[-1] != len(self._returns):
             raise ValueError(
                 f"rewards {rewards.shape} and ends {ends.shape} must both end in {len(self._returns)}"
             )
+        if continues is not None:
+            self._returns = np.where(continues, self._returns, 0.0)
         steps = np.atleast_2d(rewards).astype(np.float64)
         seen = np.empty_like(steps)
         for t, end in enumerate(np.atleast_2d(ends)):

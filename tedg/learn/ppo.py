@@ -6,7 +6,7 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -22,21 +22,24 @@ from tedg.learn.shards import Inputs, Shards
 from tedg.learn.stages import Settings
 from tedg.models.norm import observing
 from tedg.models.policy import MoEPolicy, PolicyOutput
+from tedg.processes import WorkerError
 
 OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from
+MAX_RESTARTS = 3  # of the learner's processes in one update
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
-    """Figures of one update. `fault` names what was not finite; then everything was rolled back."""
+    """Figures of one update. `fault` names what was wrong with it; then everything was rolled back."""
 
     metrics: dict[str, float]
     probe: PolicyOutput  # one minibatch before the first gradient step, detached
     fault: str | None
+    incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
 
 
-class NonFiniteError(Exception):
-    """A loss, gradient or weight was NaN or infinite."""
+class FaultError(Exception):
+    """A loss, gradient or weight was NaN or infinite, or a figure beyond its limit."""
 
 
 class Learner:
@@ -99,8 +102,25 @@ class Learner:
             self.alignment.load_state_dict(state["alignment"])
 
     def update(self, rollout: Rollout, settings: Settings) -> UpdateResult:
-        """Run all epochs over the rollout; on anything not finite roll back and say what it was."""
-        good = self.state()
+        """Run all epochs over the rollout; on anything not finite roll back and say what it was.
+
+        A process that is lost on the way costs time alone: the update is begun anew with another one.
+        Raises WorkerError when they are lost again and again.
+        """
+        good, order = self.state(), self.generator.get_state()
+        incidents: list[str] = []
+        while True:
+            try:
+                return replace(self._update(rollout, settings, good), incidents=incidents)
+            except WorkerError as error:
+                if len(incidents) == MAX_RESTARTS:
+                    raise
+                incidents.append(str(error))
+                self.restore(good)
+                self.generator.set_state(order)
+                self.shards.restart()
+
+    def _update(self, rollout: Rollout, settings: Settings, good: dict[str, Any]) -> UpdateResult:
         sums: dict[str, list[Tensor]] = defaultdict(list)
         probe: PolicyOutput | None = None
         self._prepare(rollout)
@@ -122,8 +142,9 @@ class Learner:
                     sums["train/initial_log_ratio"].append(log_ratio.abs().mean())
                 self._step(now, scores, held, settings, sums)
             self._require_finite(self.parameters.value.detach().sum().unsqueeze(0), "weight")
+            self._require_within_limits(sums)
             self._observe(rollout, settings)
-        except NonFiniteError as fault:
+        except FaultError as fault:
             self.restore(good)
             first = torch.arange(self.config.minibatch_size, device=inputs.action.device)
             return UpdateResult({}, probe or self._probe(inputs, first, settings), str(fault))
@@ -135,7 +156,8 @@ class Learner:
         ended = rollout.terminated | rollout.truncated
         reward = rollout.reward
         if self.config.normalise_rewards:
-            scaled = self.normaliser.update(reward.cpu().numpy(), ended.cpu().numpy())
+            arrays = (x.cpu().numpy() for x in (reward, ended, rollout.continues[0]))
+            scaled = self.normaliser.update(*arrays)
             reward = torch.as_tensor(scaled, device=reward.device)
         rollout.advantage = advantages(
             reward.to(rollout.value.dtype),
@@ -201,7 +223,13 @@ class Learner:
         finite = torch.isfinite(values).tolist()
         if not all(finite):
             bad = [n for n, ok in zip(names, finite, strict=True) if not ok] if names else []
-            raise NonFiniteError(f"{what}{' ' + ', '.join(bad) if bad else ''} is not finite")
+            raise FaultError(f"{what}{' ' + ', '.join(bad) if bad else ''} is not finite")
+
+    def _require_within_limits(self, sums: dict[str, list[Tensor]]) -> None:
+        for name, key in (("train/kl", "max_kl"), ("loss/value", "max_value_loss")):
+            found, limit = float(torch.stack(sums[name]).mean()), getattr(self.config, key)
+            if not found <= limit:
+                raise FaultError(f"{name} is {found:g}, above ppo.{key}={limit:g}")
 
     @torch.no_grad()
     def _probe(self, inputs: Inputs, index: Tensor, settings: Settings) -> PolicyOutput:

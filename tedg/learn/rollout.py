@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tedg.envs.observation import EpisodeEnd, Observation, Step, VectorEnv
+from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step, VectorEnv
 from tedg.learn.stages import Settings
 from tedg.models.logic import remembering
 from tedg.models.policy import ActionAndValue, MoEPolicy
@@ -37,6 +37,7 @@ class Rollout:
     truncated: Tensor  # bool
     next_value: Tensor  # V of the true next observation; 0 after a terminated step
     episodes: list[EpisodeEnd] = field(default_factory=list)
+    incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
     advantage: Tensor | None = None
     value_target: Tensor | None = None
 
@@ -48,6 +49,15 @@ class Rollout:
     def flat_observation(self) -> Observation:
         """The stored observations as one batch of T * N."""
         return self.observation.map(lambda x: x.flatten(0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorState:
+    """What lives on between rollouts."""
+
+    positions: list[Position]  # of the N environments
+    continues: Tensor  # [N] bool: the running episode began before
+    previous_alpha: Tensor | None  # [N, K] of the last step; None before the first
 
 
 class Collector:
@@ -64,18 +74,35 @@ class Collector:
         num_steps: int,
         device: torch.device,
         generator: torch.Generator,
+        state: CollectorState | None = None,
     ) -> None:
+        """Begin new games, or go on where `state` says; games that cannot are lost with the next rollout."""
         self.env, self.policy, self.device, self.generator = env, policy, device, generator
         self.num_steps = num_steps
         self.env_seconds = 0.0  # wall-clock spent waiting for the environments, over all rollouts
-        self._observation = env.reset().select(policy.inputs).to(device)
         self._previous_alpha: Tensor | None = None
         self._continues = torch.zeros(env.num_envs, dtype=torch.bool, device=device)
+        begun = Resumed(env.reset(), []) if state is None else env.resume(state.positions)
+        if state is not None:
+            self._previous_alpha = None if state.previous_alpha is None else state.previous_alpha.to(device)
+            self._continues |= state.continues.to(device)
+            self._continues[[end.env for end in begun.lost]] = False
+        self._observation = begun.observation.select(policy.inputs).to(device)
+        self._lost, self._incidents = begun.lost, begun.incidents  # for the next rollout to tell of
+
+    def state(self) -> CollectorState:
+        """Where everything stands between two rollouts; a copy."""
+        alpha = self._previous_alpha
+        return CollectorState(
+            self.env.positions(), self._continues.clone(), None if alpha is None else alpha.clone()
+        )
 
     @torch.no_grad()
     def collect(self, settings: Settings) -> Rollout:
         """Play `num_steps` in every environment under one stage's settings."""
         record = _Record(self._observation, self.num_steps, self.policy, settings)
+        record.episodes, self._lost = self._lost, []
+        record.incidents, self._incidents = self._incidents, []
         # Faster than no_grad, but compiled code cannot be guarded in it.
         acting = torch.no_grad() if self.policy.compiled else torch.inference_mode()
         with remembering(self.policy):
@@ -140,6 +167,7 @@ class Collector:
             truncated=truncated,
             next_value=next_value,
             episodes=record.episodes,
+            incidents=record.incidents,
         )
         self._previous_alpha = soft_alpha[-1].clone()
         self._continues = ~ended[-1]
@@ -171,6 +199,7 @@ class _Record:
         self.terminated = np.zeros((steps, envs), bool)
         self.truncated = np.zeros((steps, envs), bool)
         self.episodes: list[EpisodeEnd] = []
+        self.incidents: list[str] = []
         self.cut: list[tuple[int, int]] = []  # (step, env) of every truncation
         self.cut_observations: list[Observation] = []
 
@@ -188,6 +217,7 @@ class _Record:
         self.reward[t, rows] = step.reward
         self.terminated[t, rows], self.truncated[t, rows] = step.terminated, step.truncated
         self.episodes += step.episodes
+        self.incidents += step.incidents
         if step.final_observation is not None:
             is_cut = step.truncated[step.final_index] & ~step.terminated[step.final_index]
             if is_cut.any():

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import safetensors.torch
-import torch
-
-from tedg.errors import ConfigError
+from tedg.envs.observation import Position
+from tedg.errors import ConfigError, StorageError
+from tedg.learn.migrations import migrated
 from tedg.learn.ppo import Learner
-from tedg.learn.rollout import Rollout
+from tedg.learn.rollout import CollectorState
 from tedg.models.policy import MoEPolicy
+from tedg.rundir import CHECKPOINTS
 from tedg.track import checkpoint
-from tedg.track.restore import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
+from tedg.track.restore import (
+    RandomSource,
+    differences,
+    optimizer_tensors,
+    restore_optimizer,
+    restore_rng,
+    rng_tensors,
+)
+
+Generators = Mapping[str, RandomSource]
 
 
 @dataclass(slots=True)
 class RunState:
-    """Where a run stands, besides what its learner holds."""
+    """Where a run stands, besides what its learner and its collector hold."""
 
-    games_started: list[int]  # per environment; names the next game's seed after a resume
     update: int = 0
     env_steps: int = 0
     episodes: int = 0
@@ -29,84 +38,116 @@ class RunState:
     rollbacks: int = 0
     updates_per_stage: dict[str, int] = field(default_factory=dict)
     initial_context_norm: float | None = None
-
-    @staticmethod
-    def saved_in(saved: checkpoint.Checkpoint) -> RunState:
-        """What `save` was given."""
-        return RunState(**saved.state["run"])
+    border_kl: float | None = None  # of the stage's border that the next update crosses
+    lost_episodes: int = 0
+    incidents: int = 0  # processes lost and replaced
 
 
 def save(
-    run_dir: Path, state: RunState, learner: Learner, generators: dict[str, torch.Generator], keep: int
+    run_dir: Path,
+    state: RunState,
+    learner: Learner,
+    generators: Generators,
+    games: CollectorState,
+    *,
+    keep: int,
+    meta: Mapping[str, Any],
+    quality: float | None,
 ) -> None:
     """Write a checkpoint of everything that the next update depends on. Raises StorageError."""
     optimizer, groups = optimizer_tensors(learner.optimizer)
-    rng, _ = rng_tensors(generators)
+    rng, rng_state = rng_tensors(generators)
     tensors = {
         "model": learner.policy.state_dict(),
         "optim": optimizer,
         "normaliser": learner.normaliser.state_dict(),
         "rng": rng,
+        "collector": {"continues": games.continues},
     }
+    if games.previous_alpha is not None:
+        tensors["collector"]["previous_alpha"] = games.previous_alpha
     if learner.alignment is not None:
         tensors["alignment"] = learner.alignment.state_dict()
-    checkpoint.save(
-        run_dir / "checkpoints", state.update, tensors, {"run": asdict(state), "optim": groups}, keep=keep
-    )
+    positions = [{**asdict(position), "actions": position.actions.hex()} for position in games.positions]
+    content = {"run": asdict(state), "optim": groups, "rng": rng_state, "positions": positions}
+    checkpoint.save(run_dir / CHECKPOINTS, state.update, tensors, content, meta, keep, quality)
 
 
 def find(run_dir: Path, warn: Callable[[str], None]) -> checkpoint.Checkpoint | None:
     """The newest intact checkpoint, naming broken ones; None without any. Raises StorageError."""
-    newest = checkpoint.latest(run_dir / "checkpoints", warn)
-    return None if newest is None else checkpoint.load(newest)
+    newest = checkpoint.latest(run_dir / CHECKPOINTS, warn)
+    return None if newest is None else migrated(checkpoint.load(newest), warn)
 
 
-def resume(saved: checkpoint.Checkpoint, learner: Learner, generators: dict[str, torch.Generator]) -> None:
-    """Give learner and generators what the checkpoint holds. Raises StorageError if it is not theirs."""
-    learner.policy.load_state_dict(saved.tensors["model"])
-    restore_optimizer(learner.optimizer, saved.tensors["optim"], saved.state["optim"])
-    learner.normaliser.load_state_dict(saved.tensors["normaliser"])
-    if learner.alignment is not None:
-        learner.alignment.load_state_dict(saved.tensors["alignment"])
-    restore_rng(generators, saved.tensors["rng"], {})
+def resume(
+    saved: checkpoint.Checkpoint, learner: Learner, generators: Generators
+) -> tuple[RunState, CollectorState]:
+    """Give learner and generators what the checkpoint holds, and return the rest of it.
 
-
-def load_weights(policy: MoEPolicy, run_dir: Path) -> None:
-    """Start from the last weights of another run; its optimiser and counters are not taken.
-
-    Raises ConfigError, naming what differs, when they belong to another architecture, and StorageError
-    when they cannot be read.
+    Raises ConfigError, naming what differs, when the weights are of another architecture, and StorageError
+    when anything else is not what `save` wrote.
     """
-    newest = checkpoint.latest(run_dir / "checkpoints")
-    if newest is None:
-        raise ConfigError(f"init_from: {run_dir} has no checkpoint; name a run directory that has one")
-    weights = checkpoint.load(newest).tensors["model"]
-    own = policy.state_dict()
-    differences = [f"{name}: only in this policy" for name in own.keys() - weights.keys()]
-    differences += [f"{name}: only in the checkpoint" for name in weights.keys() - own.keys()]
-    differences += [
-        f"{name}: {list(own[name].shape)} here, {list(weights[name].shape)} in the checkpoint"
-        for name in own.keys() & weights.keys()
-        if own[name].shape != weights[name].shape
-    ]
-    if differences:
-        listed = "\n  ".join(sorted(differences))
+    found = differences(learner.policy.state_dict(), saved.tensors.get("model", {}))
+    if found:
         raise ConfigError(
-            f"init_from: the weights in {newest} are of another architecture:\n  {listed}\n"
-            "use the parent's vision, logic, fusion and policy settings, or init_from=none"
+            f"{saved.path} is of another architecture than this version of the code builds:\n  "
+            + "\n  ".join(found)
+            + "\ngo on with the code that saved it, or begin a new run with "
+            f"init_from={saved.path} and init_except for the parts that differ"
         )
-    policy.load_state_dict(weights)
+    try:
+        learner.policy.load_state_dict(saved.tensors["model"])
+        restore_optimizer(learner.optimizer, saved.tensors["optim"], saved.state["optim"])
+        learner.normaliser.load_state_dict(saved.tensors["normaliser"])
+        if learner.alignment is not None:
+            learner.alignment.load_state_dict(saved.tensors["alignment"])
+        restore_rng(generators, saved.tensors["rng"], saved.state["rng"])
+        positions = [
+            Position(place["episode"], bytes.fromhex(place["actions"]), place["digest"])
+            for place in saved.state["positions"]
+        ]
+        collector = saved.tensors["collector"]
+        games = CollectorState(positions, collector["continues"], collector.get("previous_alpha"))
+        return RunState(**saved.state["run"]), games
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise StorageError(
+            f"checkpoint {saved.path} does not fit this run: {type(error).__name__}: {error}"
+        ) from error
 
 
-def write_debug_bundle(run_dir: Path, rollout: Rollout) -> Path:
-    """The rollout that no update survived, for a bug report; the last good weights are in the checkpoint."""
-    tensors = {
-        name: value.detach().cpu().contiguous()
-        for name in rollout.__dataclass_fields__
-        if isinstance(value := getattr(rollout, name), torch.Tensor)
-    }
-    tensors |= {f"observation.{n}": v.cpu().contiguous() for n, v in rollout.observation.items()}
-    path = run_dir / "debug" / "rollout.safetensors"
-    path.parent.mkdir(exist_ok=True)
-    safetensors.torch.save_file(tensors, path)
-    return path
+def load_weights(policy: MoEPolicy, source: Path, exceptions: Sequence[str] = ()) -> list[str]:
+    """Start from weights saved elsewhere; optimiser and counters are not taken.
+
+    `source` is a run's directory, for its newest checkpoint, or one checkpoint. Parameters whose names
+    begin with one of `exceptions` keep their fresh values; their names are returned. Raises ConfigError,
+    naming what differs, when the rest is of another architecture, or when an exception fits no parameter,
+    and StorageError when the weights cannot be read.
+    """
+    path = weights_in(source)
+    weights, own = checkpoint.load(path).tensors.get("model", {}), policy.state_dict()
+    for start in exceptions:
+        if not any(name.startswith(start) for name in own):
+            raise ConfigError(f"init_except: no parameter of this policy begins with {start!r}")
+    fresh = [name for name in own if name.startswith(tuple(exceptions))]
+    wanted = {name: value for name, value in own.items() if name not in fresh}
+    given = {name: value for name, value in weights.items() if not name.startswith(tuple(exceptions))}
+    found = differences(wanted, given)
+    if found:
+        listed = "\n  ".join(found)
+        raise ConfigError(
+            f"init_from: the weights in {path} are of another architecture:\n  {listed}\n"
+            "use the settings of vision, logic, fusion and policy that they were trained with, leave parts "
+            "fresh by the beginnings of their names, as in init_except=[fusion.], or take init_from=none"
+        )
+    policy.load_state_dict({**own, **given})
+    return fresh
+
+
+def weights_in(source: Path) -> Path:
+    """The checkpoint that `source` names: itself, or a run directory's newest. Raises ConfigError."""
+    if checkpoint.is_checkpoint(source):
+        return source
+    newest = checkpoint.latest(source / CHECKPOINTS)
+    if newest is None:
+        raise ConfigError(f"init_from={source}: has no checkpoint yet; let that run save one, or finish")
+    return newest

@@ -115,6 +115,12 @@ class Shards:
         # Runs at the latest when the interpreter ends, so that no process is left waiting.
         self.close = weakref.finalize(self, end, self._children)
 
+    def restart(self) -> None:
+        """After a WorkerError: the next `begin` starts new processes, with the weights as they are then."""
+        self.close()
+        self._children, self._shared = [], {}
+        self.close = weakref.finalize(self, end, self._children)
+
     def begin(self, inputs: Inputs, routing: Routing) -> None:
         """Take the samples of one update. Raises WorkerError, as all other methods do."""
         self._inputs, self._routing = inputs, routing

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tedg.config import RunConfig
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.vector import training_seeds
-from tedg.errors import DivergedError, Stopped
+from tedg.errors import DivergedError, Stopped, StorageError
 from tedg.learn import figures
+from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes
 from tedg.learn.liveness import liveness
+from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
-from tedg.learn.rollout import Collector, Rollout
-from tedg.learn.saving import RunState, find, load_weights, resume, save, write_debug_bundle
+from tedg.learn.rollout import Collector, CollectorState, Rollout
+from tedg.learn.saving import RunState, find, load_weights, resume, save
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
+from tedg.rundir import CHECKPOINTS
+from tedg.track.checkpoint import Checkpoint, best
 from tedg.track.console import Console, Progress
 from tedg.track.diagnostics import Warnings, dead_attention_warning
-from tedg.track.metrics import read_episodes
+from tedg.track.metrics import read_episodes, read_metrics
+from tedg.track.restore import RandomSource, process_generators
 from tedg.track.runlog import RunLog
 from tedg.track.signals import StopFlag
+
+MAX_STORAGE_FAILURES = 3  # updates in a row whose records or checkpoint could not be written
 
 
 def train(
@@ -60,30 +69,56 @@ class Trainer:
         self.stages, self.budget = make_schedule(config)
         self.warnings = Warnings(config.diagnostics, phases="phases" in config.stage)
 
-        num_envs = config.env["num_envs"]
+        self.origin = Origin.of(run_dir)
         saved = find(run_dir, console.warn)
-        self.state = RunState([0] * num_envs) if saved is None else RunState.saved_in(saved)
-        # Games that an earlier process started are not played again: the next ones follow.
-        self.env = make_env(config, training_seeds(config.seed, self.state.games_started))
+        self.env = make_env(config, training_seeds(config.seed))
         self.policy = make_policy(config, self.env, make_hypergraph(config), self.device)
-        self.generators = {
-            "sampling": torch.Generator(self.device).manual_seed(config.seed),
-            "minibatches": torch.Generator().manual_seed(config.seed),
-        }
+        self.sampling = torch.Generator(self.device).manual_seed(config.seed)
+        minibatches = torch.Generator().manual_seed(config.seed)
+        own: dict[str, RandomSource] = {"sampling": self.sampling, "minibatches": minibatches}
+        self.generators = own | process_generators()
+        random.seed(config.seed)
+        np.random.seed(config.seed)  # noqa: NPY002  for code that names no generator
         self.learner = Learner(
-            self.policy, config.ppo, num_envs, self.generators["minibatches"], self._learner_threads()
+            self.policy,
+            config.ppo,
+            self.env.num_envs,
+            minibatches,
+            self._learner_threads(),
         )
+        self.state = RunState()
+        self._games: CollectorState | None = None  # as the checkpoint that the run goes on from has them
         if saved is not None:
-            resume(saved, self.learner, self.generators)
-            console.note(f"resumed after update {self.state.update}, {self.state.env_steps:,} env steps")
+            self._go_on_from(saved)
         elif initial_weights is not None:
-            load_weights(self.policy, initial_weights)
+            fresh = load_weights(self.policy, initial_weights, config.init_except)
             console.note(f"weights taken from {initial_weights}")
+            if fresh:
+                console.note(f"left fresh by init_except: {', '.join(fresh)}")
+        self._saved_update = self.state.update
+        self._storage_failures = 0
+        self._storage_seconds = 0.0  # since the last row of timings
+        if saved is None:
+            self._require_unsaved()
         self.log = RunLog(
             run_dir, self.state.update, self.state.env_steps, config.logger.tensorboard, console.warn
         )
         self._episodes = [_episode(row) for row in read_episodes(run_dir / "episodes.csv")]
-        self._last: tuple[Rollout, Settings] | None = None
+
+    def _require_unsaved(self) -> None:
+        """A run without a checkpoint may have recorded no more than what comes before the first one."""
+        path = self.run_dir / "metrics.jsonl"
+        rows = len(read_metrics(path)) if path.exists() else 0
+        if rows >= self.config.checkpoint.every_updates + MAX_STORAGE_FAILURES:
+            raise StorageError(
+                f"{path} has {rows} updates, but {self.run_dir / CHECKPOINTS} has no checkpoint: "
+                f"bring it back, or remove {self.run_dir} to start from scratch"
+            )
+
+    def _go_on_from(self, saved: Checkpoint) -> None:
+        self.origin.check(saved, self.console.warn)
+        self.state, self._games = resume(saved, self.learner, self.generators)
+        self.console.note(f"resumed after update {self.state.update}, {self.state.env_steps:,} env steps")
 
     def _learner_threads(self) -> int:
         return self.threads if self.device.type == "cpu" else 1
@@ -111,17 +146,21 @@ class Trainer:
         for number, stage in enumerate(self.stages):
             while self.done < stage.end:
                 if collector is None:
-                    collector = Collector(
-                        self.env,
-                        self.policy,
-                        self.config.ppo.num_steps,
-                        self.device,
-                        self.generators["sampling"],
-                    )
-                    self.state.games_started = [n + 1 for n in self.state.games_started]
+                    collector = self._begin_games()
                 self._update(stage, collector, number)
-        self._save()
+        if collector is not None:
+            self._save(collector)
         return self._finish()
+
+    def _begin_games(self) -> Collector:
+        return Collector(
+            self.env,
+            self.policy,
+            self.config.ppo.num_steps,
+            self.device,
+            self.sampling,
+            self._games,
+        )
 
     def _summary(self) -> dict[str, str]:
         parts = parameters_per_part(self.policy)
@@ -136,9 +175,6 @@ class Trainer:
     def _update(self, stage: Stage, collector: Collector, number: int) -> None:
         state = self.state
         settings = stage.settings(self.done)
-        extra: dict[str, float] = {}
-        if self._last is not None and self._last[1].stage != settings.stage:
-            extra["stage/border_kl"] = figures.border_kl(self.policy, *self._last, settings)
         start, env_before = time.monotonic(), collector.env_seconds
         rollout = collector.collect(settings)
         collected = time.monotonic()
@@ -147,32 +183,53 @@ class Trainer:
         state.update += 1
         state.env_steps += rollout.num_samples
         state.episodes += len(rollout.episodes)
-        for end in rollout.episodes:
-            state.games_started[end.env] += 1
         self._episodes += rollout.episodes
-        self._count(result, rollout, stage)
+        self._count_losses(rollout, result)
+        self._count(result, settings.stage)
         env_seconds = collector.env_seconds - env_before
         timing = {
             "time/env": env_seconds,
             "time/policy": collected - start - env_seconds,
             "time/learning": learned - collected,
+            "time/storage": self._storage_seconds,
             "time/steps_per_second": rollout.num_samples / (learned - start),
         }
-        metrics = {**extra, **self._metrics(rollout, result, settings, number)}
-        self.log.append(state.update, state.env_steps, metrics, timing, rollout.episodes)
+        metrics = self._metrics(rollout, result, settings, number)
+        state.border_kl = self._border_kl(rollout, settings, number)
+        self._store(collector, metrics, timing, rollout.episodes)
         self._report(stage, metrics, timing)
-        self._last = (rollout, settings)
-        if state.update % self.config.checkpoint.every_updates == 0:
-            self._save()
+        if state.rollbacks_in_a_row >= self.config.ppo.max_rollbacks:
+            self._give_up(result.fault, rollout, settings, collector)
         if self.stop.requested:
-            self._save()
+            self._save(collector)
             raise Stopped(self.stop.exit_code)
 
-    def _count(self, result: UpdateResult, rollout: Rollout, stage: Stage) -> None:
+    def _border_kl(self, rollout: Rollout, settings: Settings, number: int) -> float | None:
+        """What the border does that the next update crosses, if it crosses one."""
+        done = self.done
+        after = next((stage for stage in self.stages[number:] if done < stage.end), None)
+        if after is None or after.name == settings.stage:
+            return None
+        return figures.border_kl(self.policy, rollout, settings, after.settings(done))
+
+    def _count_losses(self, rollout: Rollout, result: UpdateResult) -> None:
+        """Games and processes that were lost: the run goes on without them, and says so."""
+        state = self.state
+        for incident in rollout.incidents:
+            self.console.warn(f"{incident}\nit was replaced; its games count as cut off")
+        for incident in result.incidents:
+            self.console.warn(f"{incident}\nthe update was begun anew; nothing is lost")
+        state.incidents += len(rollout.incidents) + len(result.incidents)
+        if lost := sum(end.end == "lost" for end in rollout.episodes):
+            state.lost_episodes += lost
+            self.console.warn(f"update {state.update}: {lost} episodes lost ({state.lost_episodes} so far)")
+
+    def _count(self, result: UpdateResult, stage: str) -> None:
+        """Updates that worked, and those that did not."""
         state = self.state
         if result.fault is None:
             state.rollbacks_in_a_row = 0
-            state.updates_per_stage[stage.name] = state.updates_per_stage.get(stage.name, 0) + 1
+            state.updates_per_stage[stage] = state.updates_per_stage.get(stage, 0) + 1
             return
         state.rollbacks += 1
         state.rollbacks_in_a_row += 1
@@ -180,15 +237,17 @@ class Trainer:
             f"update {state.update}: {result.fault}; went back to the weights, optimiser and normaliser "
             f"before it ({state.rollbacks_in_a_row} of {self.config.ppo.max_rollbacks} in a row)"
         )
-        if state.rollbacks_in_a_row >= self.config.ppo.max_rollbacks:
-            bundle = write_debug_bundle(self.run_dir, rollout)
-            self._save()
-            raise DivergedError(
-                f"{state.rollbacks_in_a_row} updates in a row were not finite ({result.fault}); the last "
-                f"good weights are in {self.run_dir / 'checkpoints'}, the rollout in {bundle}. "
-                "A lower learning rate or ppo.max_grad_norm may help.",
-                self._totals(),
-            )
+
+    def _give_up(self, fault: str | None, rollout: Rollout, settings: Settings, collector: Collector) -> None:
+        count = self.state.rollbacks_in_a_row
+        bundle = write_debug_bundle(self.run_dir, self.state.update, str(fault), rollout, settings)
+        self._save(collector)
+        raise DivergedError(
+            f"{count} updates in a row had to be undone ({fault}); the last good weights are in "
+            f"{self.run_dir / CHECKPOINTS}, the rollout is in {bundle}. "
+            "A lower learning rate or ppo.max_grad_norm may help.",
+            self._totals(),
+        )
 
     def _metrics(
         self, rollout: Rollout, result: UpdateResult, settings: Settings, number: int
@@ -200,11 +259,15 @@ class Trainer:
             "train/learning_rate": settings.learning_rate,
             "train/rollbacks": self.state.rollbacks,
             "episodes": self.state.episodes,
+            "lost/episodes": self.state.lost_episodes,
+            "lost/processes": self.state.incidents,
             **figures.recent_figures(self._episodes),
             **figures.rollout_figures(rollout),
             **figures.policy_figures(result.probe),
             **result.metrics,
         }
+        if self.state.border_kl is not None:
+            metrics["stage/border_kl"] = self.state.border_kl
         norm = float(metrics["context/norm"])
         if self.state.initial_context_norm is None:
             self.state.initial_context_norm = norm
@@ -226,9 +289,45 @@ class Trainer:
         for warning in self.warnings.check(metrics, min(self.done / self.budget.total, 1.0)):
             self.console.warn(warning)
 
-    def _save(self) -> None:
+    def _store(
+        self,
+        collector: Collector,
+        metrics: dict[str, Any],
+        timing: dict[str, float],
+        episodes: list[EpisodeEnd],
+    ) -> None:
+        """Write an update's records, and a checkpoint when one is due; a disk may be full for a while."""
+        start = time.monotonic()
+        unsaved = self.state.update - self._saved_update
+        try:
+            self.log.append(self.state.update, self.state.env_steps, metrics, timing, episodes)
+            if self.stop.save or unsaved >= self.config.checkpoint.every_updates:
+                self._save(collector)
+        except StorageError as error:
+            self._storage_failures += 1
+            count = f"{self._storage_failures} of {MAX_STORAGE_FAILURES} times in a row"
+            if self._storage_failures == MAX_STORAGE_FAILURES:
+                raise StorageError(f"{error} ({count})") from error
+            self.console.warn(f"{error} ({count}); training goes on and tries again after the next update")
+        else:
+            self._storage_failures = 0
+        self._storage_seconds = time.monotonic() - start
+
+    def _save(self, collector: Collector) -> None:
+        if self.state.update == self._saved_update:
+            return
         self.log.sync()
-        save(self.run_dir, self.state, self.learner, self.generators, self.config.checkpoint.keep)
+        save(
+            self.run_dir,
+            self.state,
+            self.learner,
+            self.generators,
+            collector.state(),
+            keep=self.config.checkpoint.keep,
+            meta=self.origin.meta,
+            quality=figures.recent_figures(self._episodes).get("rollout/mean_return"),
+        )
+        self._saved_update, self.stop.save = self.state.update, False
         self.console.saved()
 
     def _totals(self) -> dict[str, Any]:
@@ -236,6 +335,8 @@ class Trainer:
             "updates": self.state.update,
             "updates_per_stage": self.state.updates_per_stage,
             "rollbacks": self.state.rollbacks,
+            "lost_episodes": self.state.lost_episodes,
+            "lost_processes": self.state.incidents,
             "env_steps": self.state.env_steps,
             "episodes": self.state.episodes,
             "num_actions": self.env.spec.num_actions,
@@ -258,8 +359,14 @@ class Trainer:
             },
             "evaluation": evaluation,
             "liveness": liveness(self.policy, states, settings, generator),
+            "best_checkpoint": self._best(),
             "warnings": self.console.warnings,
         }
+
+    def _best(self) -> dict[str, Any] | None:
+        """The checkpoint with the highest mean return of the last 100 training episodes before it."""
+        found = best(self.run_dir / CHECKPOINTS)
+        return None if found is None else {"name": found[0].name, "mean_return": found[1]}
 
 
 def _episode(row: dict[str, Any]) -> EpisodeEnd:

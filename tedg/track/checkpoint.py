@@ -3,8 +3,8 @@
 A checkpoint is a directory `ckpt-<step>` that holds one safetensors file per group of tensors,
 `state.json` for everything else and `manifest.json` with the size and SHA-256 of each file. It is
 written under another name, flushed to the disk and renamed, so a crash at any moment leaves the
-earlier checkpoints as they were. What is newest is found by checking manifests, never by a pointer.
-Nothing is ever pickled or unpickled.
+earlier checkpoints as they were. What is newest or best is found by reading manifests, never by a
+pointer. Nothing is ever pickled or unpickled.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from torch import Tensor
 
 from tedg.errors import DivergedError, StorageError
 
-SCHEMA = 1
+SCHEMA = 2  # what a run puts into its checkpoints; see `tedg.learn.migrations` for the earlier ones
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
 _GROUP = re.compile(r"([a-z][a-z0-9_]*)\.safetensors")
-_WHOLE = re.compile(r"ckpt-(\d{12})")
-_UNFINISHED = re.compile(r"ckpt-\d{12}\.tmp-(\d+)")
+_PREFIX = "ckpt-"
+_WHOLE = re.compile(_PREFIX + r"(\d{12})")
+_UNFINISHED = re.compile(_PREFIX + r"\d{12}\.tmp-(\d+)")
 _MUST_BE_FINITE = ("model", "optim")
 
 TensorGroups = Mapping[str, Mapping[str, Tensor]]
@@ -45,9 +46,10 @@ class Checkpoint:
 
     path: Path
     step: int
+    schema: int
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
-    manifest: dict[str, Any]
+    meta: dict[str, Any]
 
 
 def save(
@@ -57,18 +59,19 @@ def save(
     state: Mapping[str, Any],
     meta: Mapping[str, Any] | None = None,
     keep: int = 3,
+    quality: float | None = None,
 ) -> Path:
-    """Write `directory/ckpt-<step>` atomically, then delete all but the `keep` newest up to it.
+    """Write `directory/ckpt-<step>` atomically, then delete all but the `keep` newest up to it and the best.
 
-    `state` and `meta` (config hash, versions) must be JSON; string keys only. A step that already has
-    an intact checkpoint is not written again. Raises StorageError when the disk refuses, with earlier
-    checkpoints untouched, and DivergedError when group `model` or `optim` holds NaN or infinity. One
-    process at a time may save into a directory.
+    `state` and `meta` (the run's id, versions) must be JSON; string keys only. The best has the highest
+    `quality`, and is the earliest such. A step that already has an intact checkpoint is not written again.
+    Raises StorageError when the disk refuses, with earlier checkpoints untouched, and DivergedError when
+    group `model` or `optim` holds NaN or infinity. One process at a time may save into a directory.
     """
     _require_finite(tensors)
     files = {f"{group}.safetensors": _to_bytes(group, named) for group, named in tensors.items()}
     files[_STATE] = json.dumps(state).encode()
-    final = directory / f"ckpt-{step:012d}"
+    final = directory / f"{_PREFIX}{step:012d}"
     unfinished = directory / f"{final.name}.tmp-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,7 @@ def save(
         unfinished.mkdir()
         for name, content in files.items():
             _write(unfinished / name, content)
-        _write(unfinished / _MANIFEST, _manifest(step, files, meta or {}))
+        _write(unfinished / _MANIFEST, _manifest(step, files, meta or {}, quality))
         _sync_directory(unfinished)
         os.rename(unfinished, final)
         _sync_directory(directory)
@@ -109,6 +112,27 @@ def latest(directory: Path, warn: Warn | None = None) -> Path | None:
             "remove that directory to start from scratch"
         )
     return None
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether this is the name of one checkpoint, and it is there."""
+    return _WHOLE.fullmatch(path.name) is not None and path.is_dir()
+
+
+def best(directory: Path, until: int | None = None) -> tuple[Path, float] | None:
+    """The checkpoint of the highest quality, of those up to step `until`, and that quality; None without any.
+
+    What a manifest says is taken as it is: see `load`.
+    """
+    found = [
+        (quality, -_step(path), path)
+        for path in _whole(directory)
+        if (until is None or _step(path) <= until) and (quality := _quality(path)) is not None
+    ]
+    if not found:
+        return None
+    quality, _, path = max(found)
+    return path, quality
 
 
 def load(path: Path) -> Checkpoint:
@@ -149,10 +173,19 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _manifest(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> bytes:
+def _manifest(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any], quality: float | None) -> bytes:
     listed = {name: {"sha256": _digest(content), "bytes": len(content)} for name, content in files.items()}
-    body = {"schema": SCHEMA, "step": step, "files": listed, "meta": dict(meta)}
+    body = {"schema": SCHEMA, "step": step, "files": listed, "meta": dict(meta), "quality": quality}
     return json.dumps({**body, "sha256": _own_digest(body)}, indent=1).encode()
+
+
+def _quality(path: Path) -> float | None:
+    try:
+        manifest = json.loads((path / _MANIFEST).read_bytes())
+        quality = manifest.get("quality") if manifest["sha256"] == _own_digest(manifest) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # broken: `latest` says so when it matters
+    return quality if isinstance(quality, float) else None
 
 
 def _own_digest(manifest: Mapping[str, Any]) -> str:
@@ -165,8 +198,11 @@ def _read(path: Path) -> Checkpoint:
         manifest = json.loads((path / _MANIFEST).read_bytes())
         if manifest["sha256"] != _own_digest(manifest):
             raise _BrokenError(f"{_MANIFEST} was altered")
-        if manifest["schema"] != SCHEMA:
-            raise _BrokenError(f"schema {manifest['schema']}, this version reads {SCHEMA}")
+        schema, step = manifest["schema"], manifest["step"]
+        if schema not in range(1, SCHEMA + 1):
+            raise _BrokenError(f"schema {schema}, this version reads 1 to {SCHEMA}")
+        if step != _step(path):
+            raise _BrokenError(f"its manifest is that of step {step}")
         tensors: dict[str, dict[str, Tensor]] = {}
         state: dict[str, Any] | None = None
         for name, expected in manifest["files"].items():
@@ -184,10 +220,13 @@ def _read(path: Path) -> Checkpoint:
                 tensors[group[1]] = safetensors.torch.load(content)
         if state is None:
             raise _BrokenError(f"no {_STATE}")
-        return Checkpoint(path, int(manifest["step"]), tensors, state, manifest)
+        return Checkpoint(path, step, schema, tensors, state, dict(manifest["meta"]))
     except OSError as error:
         raise _BrokenError(f"{Path(error.filename or path).name}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        safetensors.SafetensorError,
+    ) as error:
         raise _BrokenError(f"{type(error).__name__}: {error}") from error
 
 
@@ -203,15 +242,21 @@ def _whole(directory: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
     if not directory.is_dir():
         return []
-    return sorted(path for path in directory.iterdir() if _WHOLE.fullmatch(path.name) and path.is_dir())
+    return sorted(path for path in directory.iterdir() if is_checkpoint(path))
 
 
 def _prune(directory: Path, step: int, keep: int) -> None:
     # One beyond `step` is a broken one that this run fell back from; it must not push out good ones.
-    past = [path for path in _whole(directory) if int(path.name.removeprefix("ckpt-")) <= step]
+    past = [path for path in _whole(directory) if _step(path) <= step]
+    spared = best(directory, until=step)
     with suppress(OSError):  # a leftover costs space, the new checkpoint is safe
         for path in past[: -max(keep, 1)]:
-            _remove(path)
+            if spared is None or path != spared[0]:
+                _remove(path)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX))
 
 
 def _remove(path: Path) -> None:

@@ -24,21 +24,28 @@ EPISODE_COLUMNS = ("update", "env_steps", *(f.name for f in fields(EpisodeEnd)))
 
 
 class MetricsLog:
-    """Appends one JSON object per update, on disk before `append` returns to the caller.
+    """Appends one JSON object per update, with the system before `flush` returns to the caller.
 
     Numbers that JSON cannot hold (NaN, infinities) become null. Raises StorageError when the file
-    cannot be written.
+    cannot be written; the rows are kept then, for the next `flush`.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = _Lines(path)
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row; it must hold the integer `update`. Values are plain or zero-dimensional numbers."""
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row for the next `flush`; it must hold the integer `update`.
+
+        Values are plain or zero-dimensional numbers.
+        """
         plain = {key: _plain(value) for key, value in row.items()}
         if not isinstance(plain.get("update"), int):
             raise ValueError("a row of metrics needs the integer `update`")
-        self._file.append(json.dumps(plain, allow_nan=False).encode() + b"\n")
+        self._file.add(json.dumps(plain, allow_nan=False).encode() + b"\n")
+
+    def flush(self) -> None:
+        """Write the rows that were added."""
+        self._file.flush()
 
     def truncate_after(self, update: int) -> None:
         """Drop the rows of later updates; the bytes of the others stay as they are."""
@@ -52,21 +59,27 @@ class MetricsLog:
 class EpisodesLog:
     """Appends one CSV row per training episode: `EPISODE_COLUMNS`, rewards and scores in raw game units.
 
-    Raises StorageError when the file cannot be written, or begins with another header.
+    Raises StorageError when the file cannot be written, or begins with another header; rows are kept then,
+    for the next `flush`.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = _Lines(path)
         header = _csv_line(EPISODE_COLUMNS)
         if not (lines := _whole_lines(path)):
-            self._file.append(header)
+            self._file.add(header)
+            self._file.flush()
         elif lines[0] != header:
             raise StorageError(f"{path}: the first line is not {header.decode().strip()}")
 
-    def append(self, update: int, env_steps: int, episodes: Iterable[EpisodeEnd]) -> None:
-        """Add the episodes that ended during one update's rollout, `env_steps` being the total after it."""
+    def add(self, update: int, env_steps: int, episodes: Iterable[EpisodeEnd]) -> None:
+        """Take the episodes that ended in one update's rollout, `env_steps` being the total after it."""
         rows = [_csv_line((update, env_steps, *map(_plain, astuple(episode)))) for episode in episodes]
-        self._file.append(b"".join(rows))
+        self._file.add(b"".join(rows))
+
+    def flush(self) -> None:
+        """Write the rows that were added."""
+        self._file.flush()
 
     def truncate_after(self, update: int) -> None:
         """Drop the rows of later updates; the bytes of the others stay as they are."""
@@ -97,20 +110,33 @@ class _Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._size = 0  # of the whole lines
+        self._waiting = b""
         with _storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         self.keep(lambda _: True)
 
-    def append(self, content: bytes) -> None:
-        with _storage_errors(self.path), self.path.open("ab") as file:
-            file.write(content)
+    def add(self, content: bytes) -> None:
+        self._waiting += content
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        with _storage_errors(self.path), self.path.open("r+b") as file:
+            if file.seek(0, os.SEEK_END) > self._size:
+                file.truncate(self._size)  # a part of a line is left of an earlier try
+            file.seek(self._size)
+            file.write(self._waiting)
+            file.flush()
+            self._size, self._waiting = self._size + len(self._waiting), b""
 
     def keep(self, wanted: Callable[[bytes], bool]) -> None:
         """Replace the file by its wanted whole lines, atomically; untouched if that is all of it."""
         content = b"".join(line for line in _whole_lines(self.path) if wanted(line))
         with _storage_errors(self.path):
-            if len(content) == self.path.stat().st_size:
+            self._size = len(content)
+            if self._size == self.path.stat().st_size:
                 return
             other = self.path.with_name(f"{self.path.name}.tmp")
             with other.open("wb") as file:
@@ -120,6 +146,7 @@ class _Lines:
             os.replace(other, self.path)
 
     def sync(self) -> None:
+        self.flush()
         with _storage_errors(self.path), self.path.open("ab") as file:
             os.fsync(file.fileno())
 

@@ -12,7 +12,20 @@ from torch import Tensor
 
 from tedg.errors import StorageError
 
-RandomSource = torch.Generator | np.random.Generator | random.Random
+RandomSource = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+
+
+def differences(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> list[str]:
+    """One line for every tensor that only one of them has, or that has another shape or type in the other."""
+    found = [f"{name}: not in the checkpoint" for name in own.keys() - saved.keys()]
+    found += [f"{name}: only in the checkpoint" for name in saved.keys() - own.keys()]
+    for name in own.keys() & saved.keys():
+        here, there = (
+            f"{list(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in (own[name], saved[name])
+        )
+        if here != there:
+            found.append(f"{name}: {here} here, {there} in the checkpoint")
+    return sorted(found)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -49,8 +62,13 @@ def restore_optimizer(
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
+def process_generators() -> dict[str, RandomSource]:
+    """The generators that torch, NumPy and Python use on the CPU where code names none, by name."""
+    return {"torch": torch.default_generator, "numpy": np.random.mtrand._rand, "python": random._inst}
+
+
 def rng_tensors(sources: Mapping[str, RandomSource]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """States of named generators: torch's as byte tensors, NumPy's (PCG64) and Python's as JSON."""
+    """States of named generators: torch's as byte tensors, NumPy's and Python's as JSON."""
     tensors: dict[str, Tensor] = {}
     state: dict[str, Any] = {}
     for name, source in sources.items():
@@ -58,6 +76,9 @@ def rng_tensors(sources: Mapping[str, RandomSource]) -> tuple[dict[str, Tensor],
             tensors[name] = source.get_state()
         elif isinstance(source, np.random.Generator):
             state[name] = source.bit_generator.state
+        elif isinstance(source, np.random.RandomState):
+            _, keys, *rest = source.get_state(legacy=True)
+            state[name] = [np.asarray(keys).tolist(), *rest]
         else:
             state[name] = source.getstate()
     return tensors, state
@@ -75,6 +96,8 @@ def restore_rng(
             source.set_state(tensors[name])
         elif isinstance(source, np.random.Generator):
             source.bit_generator.state = state[name]
+        elif isinstance(source, np.random.RandomState):
+            source.set_state(("MT19937", *state[name]))
         else:
             version, internal, gauss = state[name]
             source.setstate((version, tuple(internal), gauss))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tedg.envs.observation import EpisodeEnd
-from tedg.track.metrics import EpisodesLog, MetricsLog
+from tedg.errors import StorageError
+from tedg.track.metrics import EpisodesLog, MetricsLog, read_metrics
 from tedg.track.tensorboard import TensorBoardMirror
 
 
@@ -25,8 +26,15 @@ class RunLog:
         self._metrics = MetricsLog(run_dir / "metrics.jsonl")
         self._timing = MetricsLog(run_dir / "timing.jsonl")
         self._episodes = EpisodesLog(run_dir / "episodes.csv")
-        for log in (self._metrics, self._timing, self._episodes):
+        self._logs = (self._metrics, self._timing, self._episodes)
+        for log in self._logs:
             log.truncate_after(update)
+        rows = read_metrics(run_dir / "metrics.jsonl")
+        if update and (not rows or rows[-1]["update"] != update):
+            raise StorageError(
+                f"{run_dir / 'metrics.jsonl'} does not reach update {update}, from where the run goes on: "
+                f"it has {len(rows)} rows; bring back the file that belongs to the checkpoints"
+            )
         self._mirror: TensorBoardMirror | None = None
         if tensorboard:
             resume_step = env_steps + 1 if update else None
@@ -40,17 +48,22 @@ class RunLog:
         timing: Mapping[str, Any],
         episodes: Iterable[EpisodeEnd],
     ) -> None:
-        """Record one update; `env_steps` is the run's total after it."""
+        """Record one update; `env_steps` is the run's total after it.
+
+        What cannot be written now, for which StorageError is raised, is written with a later one.
+        """
         place = {"update": update, "env_steps": env_steps}
-        self._metrics.append({**place, **metrics})
-        self._timing.append({**place, **timing})
-        self._episodes.append(update, env_steps, episodes)
+        self._metrics.add({**place, **metrics})
+        self._timing.add({**place, **timing})
+        self._episodes.add(update, env_steps, episodes)
+        for log in self._logs:
+            log.flush()
         if self._mirror is not None:
             self._mirror.write(env_steps, {**metrics, **timing})
 
     def sync(self) -> None:
         """Force all rows to the disk; called before a checkpoint that counts on them."""
-        for log in (self._metrics, self._timing, self._episodes):
+        for log in self._logs:
             log.sync()
 
     def close(self) -> None:

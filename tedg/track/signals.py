@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a flag that training looks at between updates."""
+"""Turns signals into a flag that training looks at between updates."""
 
 from __future__ import annotations
 
@@ -10,23 +10,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from tedg.errors import PREEMPTED
+
+_EXIT_CODES = {
+    signal.SIGINT: 128 + signal.SIGINT,
+    signal.SIGTERM: 128 + signal.SIGTERM,
+    signal.SIGUSR1: PREEMPTED,
+    signal.SIGUSR2: PREEMPTED,
+}
+
 
 @dataclass(slots=True)
 class StopFlag:
-    """Whether somebody asked the run to stop, and the exit code that this ends in (128 + signal)."""
+    """Whether somebody asked the run to stop, and the exit code that this ends in; or only to save itself."""
 
     requested: bool = False
     exit_code: int = 0
+    save: bool = False
 
     def request(self, signum: int) -> None:
         """Ask for the end, as the signal `signum` would."""
         self.requested = True
-        self.exit_code = 128 + signum
+        self.exit_code = _EXIT_CODES[signal.Signals(signum)]
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """A StopFlag that the first SIGINT or SIGTERM raises; a second one ends the process at once.
+    """A StopFlag that the first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 raises; a second one ends the process.
+
+    SIGINT and SIGTERM end in 128 + their number. Cluster schedulers send SIGUSR1 or SIGUSR2 before they take
+    the machine away: these end in PREEMPTED. In a job of submitit on SLURM, SIGTERM may only announce such a
+    signal, or the end: the run saves itself and goes on.
 
     The handler only sets the flag, so that a checkpoint is never written from inside a signal. Outside the
     main thread, where Python allows no handlers, the flag is never raised.
@@ -34,17 +48,19 @@ def stop_on_signals() -> Iterator[StopFlag]:
     flag = StopFlag()
 
     def handle(signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+            flag.save = True
+            return
         if flag.requested:
-            os._exit(128 + signum)
+            os._exit(_EXIT_CODES[signal.Signals(signum)])
         flag.request(signum)
 
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(signum, handle) for signum in signals]
+    before = {signum: signal.signal(signum, handle) for signum in _EXIT_CODES}
     try:
         yield flag
     finally:
-        for signum, handler in zip(signals, before, strict=True):
+        for signum, handler in before.items():
             signal.signal(signum, handler)
