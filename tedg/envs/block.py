@@ -150,4 +150,4 @@ class GameBlock:
         into.mask[which] = self._legal[which] if self._restricted else True
         into.glyphs[which] = frames.glyphs[which]
         into.hero[which] = frames.blstats[which, 1::-1]  # y, x
-        step_noise(memory.seed, self._games.lengths, rows, into.noise)
+        into.noise[which] = step_noise(memory.seed[which], self._games.lengths[which])
