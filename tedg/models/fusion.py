@@ -33,7 +33,6 @@ class Fusion(nn.Module):
     """
 
     inputs: tuple[str, ...] = ()  # observation fields it reads; ("noise",) where it is random
-
     reads_head: ClassVar[bool]  # whether it uses h_vis; a head that nothing reads is not built
     # Parameters that decide where attention looks, by label; their gradients are measured.
     attention_parameters: ClassVar[dict[str, str]]
@@ -77,6 +76,13 @@ class ConcatTokensFusion(ConcatFusion):
         noise: Int[Tensor, " batch"] | None,
     ) -> FusionOutput:
         return FusionOutput(torch.cat([h_vis, h_logic, tokens.mean()], dim=1), None)
+
+
+class MatchedConcatFusion(ConcatFusion):
+    """V3 with h_vis as narrow or as wide as it takes to have as many parameters as with another fusion.
+
+    Whoever builds the policy looks at `size_of`, the configuration of that other fusion.
+    """
 
 
 class CrossAttentionFusion(Fusion):
@@ -186,10 +192,3 @@ class _HeadGate(ShareGate):
     def num_kept(self, num_keys: int) -> None:
         """It depends on the scores."""
         return
-
-
-class MatchedConcatFusion(ConcatFusion):
-    """V3 with h_vis as narrow or as wide as it takes to have as many parameters as with another fusion.
-
-    Whoever builds the policy looks at `size_of`, the configuration of that other fusion.
-    """
