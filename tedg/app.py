@@ -19,7 +19,6 @@ from tedg.identity import command
 from tedg.learn.setup import make_device
 from tedg.processes import WorkerError
 from tedg.provenance import code_digest, session
-from tedg.schema import Faults, read
 from tedg.slurm import requeue
 from tedg.starts import Start, possible_starts
 from tedg.summary import result_lines
@@ -94,19 +93,6 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, values, trained=True)
-
-
-def load_config(run_dir: Path) -> RunConfig:
-    """The configuration of an existing run; ConfigError if there is none that this version can read."""
-    path = run_dir / rundir.CONFIG
-    if not path.is_file():
-        raise ConfigError(f"{run_dir} is no run directory: it has no {rundir.CONFIG}")
-    node: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    faults = Faults()
-    config = read(RunConfig, node, "", faults)
-    faults.raise_if_any()
-    assert config is not None
-    return config
 
 
 def _place(composed: Composed) -> tuple[Start, Path]:

@@ -63,10 +63,8 @@ def _composes(
         loader.load_configuration(config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
     except COMPOSE_ERRORS as error:
         reason = first_line(error)
-        if "No match in the defaults list" in reason:
-            reason = _no_such_group(loader, config_name, overrides)
-        elif reason.startswith("Could not override"):  # the group is there, for another place
-            place = re.search(r"Did you mean to override (\S+)\?", str(error))
+        if reason.startswith("Could not override"):
+            place = re.search(r"Did you mean to override (\S+)\?", str(error))  # the same group elsewhere
             reason = _no_such_group(loader, config_name, overrides)
             reason += f"; did you mean {place[1]}?" if place else ""
         faults.report(f"{written}: {reason}")

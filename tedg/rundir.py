@@ -20,7 +20,6 @@ CONFIG = "config.yaml"
 RESULT = "result.json"  # written last: a run that has it is done
 CHECK = "check.json"  # what a check said of the run
 PROVENANCE = "provenance.json"
-INITIAL_WEIGHTS = "initial.safetensors"
 CHECKPOINTS = "checkpoints"
 LOCK = "lock"
 

@@ -232,7 +232,7 @@ MUTANTS = (
     ),
     Mutant(
         "part: the gate drops nothing",
-        "tedg/models/gate.py",
+        "tedg/models/largest.py",
         "    if k < scores.shape[-1]:\n",
         "    if False:\n",
         "tests/test_fusion.py::test_the_gate_drops_keys_of_every_head",
@@ -240,8 +240,8 @@ MUTANTS = (
     Mutant(
         "part: the random gate looks at scores",
         "tedg/models/gate.py",
-        "        return _softmax_of_largest(scores, order,",
-        "        return _softmax_of_largest(scores, scores,",
+        "by=order",
+        "by=scores",
         "tests/test_gate.py::test_a_random_set_is_the_states_own_and_has_nothing_to_do_with_scores",
     ),
     Mutant(

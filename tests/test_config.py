@@ -281,6 +281,12 @@ def test_every_option_of_every_group_is_valid() -> None:
             "did you mean fusion/gate@fusion.size_of.gate?",
         ),
         (("env/game=action",), "env/game=action: env=nethack_score has no game to choose"),
+        (("experiment=learns",), "experiment=learns: this group has no default; write +experiment=learns"),
+        (("~experiment",), "~experiment: Could not delete 'experiment'. No match in the defaults list"),
+        (
+            ("fusion=concat", "~fusion/gate"),
+            "~fusion/gate: Could not delete 'fusion/gate'. No match in the defaults list",
+        ),
     ],
 )
 def test_a_choice_for_a_part_that_is_not_there_is_refused(overrides: tuple[str, ...], fault: str) -> None:

@@ -164,4 +164,5 @@ class GameBlock:
         into.mask[which] = self._legal[which] if self._restricted else True
         into.glyphs[which] = frames.glyphs[which]
         into.hero[which] = frames.blstats[which, 1::-1]  # y, x
-        step_noise(memory.episodes["seed"], memory.episodes["length"], rows, into.noise)
+        episodes = memory.episodes[which]
+        into.noise[which] = step_noise(episodes["seed"], episodes["length"])

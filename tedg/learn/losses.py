@@ -100,7 +100,7 @@ class AlignmentTarget(nn.Module):
         if window < 1:
             raise ValueError(f"window must be at least 1, not {window}")
         self.window = window
-        self.register_buffer("membership", membership.clone(), persistent=False)
+        self.register_buffer("membership", membership, persistent=False)
         self.register_buffer("average", membership.new_zeros(membership.shape[1]))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 

@@ -38,12 +38,6 @@ class Evaluation:
         """The fields in their order."""
         return [getattr(self, f.name) for f in fields(self)]
 
-    @staticmethod
-    def of_all(parts: list[Evaluation]) -> Evaluation:
-        """The parts of a minibatch as one, cut off from the network: gradients end here."""
-        columns = zip(*(part.tensors() for part in parts), strict=True)
-        return Evaluation(*(torch.cat(column).detach().requires_grad_() for column in columns))
-
 
 def clipped_policy_loss(
     log_ratio: Float[Tensor, " batch"], advantage: Float[Tensor, " batch"], clip_range: float

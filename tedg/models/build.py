@@ -27,11 +27,11 @@ def build_policy(nodes: Nodes, spec: EnvSpec, hypergraph: Hypergraph, with_route
     makes h_vis as wide as it takes to have as many parameters as with that one. Raises ConfigError where
     no width does.
     """
-    settings, fusion_node = nodes["policy"], dict(nodes["fusion"])
+    fusion_node = dict(nodes["fusion"])
     if (other := fusion_node.pop("size_of", None)) is not None:
         nodes = {**nodes, "fusion": fusion_node}
-        with torch.random.fork_rng(devices=[]):  # what is built to be counted must not change the weights
-            nodes = _matched(nodes, {**nodes, "fusion": other}, spec, hypergraph, with_router)
+        return _matched(nodes, {**nodes, "fusion": other}, spec, hypergraph, with_router)
+    settings = nodes["policy"]
     logic = build(nodes["logic"], hypergraph=hypergraph)
     # A class's own `reads_head` says whether anything reads the visual head, before sizes are known.
     fusion_reads_head = locate(fusion_node["_target_"]).reads_head
@@ -58,22 +58,29 @@ def parameters_per_part(policy: nn.Module) -> dict[str, int]:
     return {**counts, "total": sum(counts.values())}
 
 
-def _matched(nodes: Nodes, other: Nodes, spec: EnvSpec, hypergraph: Hypergraph, with_router: bool) -> Nodes:
-    """`nodes` with the `vision.head_dim` that gives the policy of `nodes` the size of that of `other`."""
+def _matched(
+    nodes: Nodes, other: Nodes, spec: EnvSpec, hypergraph: Hypergraph, with_router: bool
+) -> MoEPolicy:
+    """The policy of `nodes` with the `vision.head_dim` that gives it the size of that of `other`."""
 
-    def size(of: Nodes) -> int:
-        return parameters_per_part(build_policy(of, spec, hypergraph, with_router))["total"]
+    def policy(of: Nodes) -> MoEPolicy:
+        return build_policy(of, spec, hypergraph, with_router)
 
     def with_width(width: int) -> Nodes:
         return {**nodes, "vision": {**nodes["vision"], "head_dim": width}}
 
-    # Every unit of h_vis is read and made by linear layers only, so sizes lie on a line.
-    one, two, target = size(with_width(1)), size(with_width(2)), size(other)
+    with torch.random.fork_rng(devices=[]):  # what is built to be counted must not change the weights
+        # Every unit of h_vis is read and made by linear layers only, so sizes lie on a line.
+        one, two, target = (_size(policy(of)) for of in (with_width(1), with_width(2), other))
     width = max(1, round(1 + (target - one) / (two - one)))
-    found = with_width(width)
-    if abs(size(found) - target) > SIZE_TOLERANCE * target:
+    matched = policy(with_width(width))
+    if abs(_size(matched) - target) > SIZE_TOLERANCE * target:
         raise ConfigError(
             f"fusion.size_of: no width of h_vis gives the policy {target:,} parameters; with {width} it has "
-            f"{size(found):,}. Change vision.token_dim, or take fusion=concat"
+            f"{_size(matched):,}. Change vision.token_dim, or take fusion=concat"
         )
-    return found
+    return matched
+
+
+def _size(policy: nn.Module) -> int:
+    return parameters_per_part(policy)["total"]

@@ -5,15 +5,14 @@ To add one, write a class that keeps `Fusion`'s contract and one YAML file in co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tedg.models.gate import Gate
-from tedg.models.largest import largest
+from tedg.models.gate import Gate, ShareGate
+from tedg.models.largest import softmax_of_largest
 from tedg.models.norm import RunningNorm
 from tedg.models.tokens import DenseTokens, Tokens
 
@@ -34,7 +33,6 @@ class Fusion(nn.Module):
     """
 
     inputs: tuple[str, ...] = ()  # observation fields it reads; ("noise",) where it is random
-
     reads_head: ClassVar[bool]  # whether it uses h_vis; a head that nothing reads is not built
     # Parameters that decide where attention looks, by label; their gradients are measured.
     attention_parameters: ClassVar[dict[str, str]]
@@ -78,6 +76,13 @@ class ConcatTokensFusion(ConcatFusion):
         noise: Int[Tensor, " batch"] | None,
     ) -> FusionOutput:
         return FusionOutput(torch.cat([h_vis, h_logic, tokens.mean()], dim=1), None)
+
+
+class MatchedConcatFusion(ConcatFusion):
+    """V3 with h_vis as narrow or as wide as it takes to have as many parameters as with another fusion.
+
+    Whoever builds the policy looks at `size_of`, the configuration of that other fusion.
+    """
 
 
 class CrossAttentionFusion(Fusion):
@@ -161,10 +166,7 @@ class HeadGateFusion(CrossAttentionFusion):
         keep: float,
     ) -> None:
         """`keep` is the share of heads, at least one. ValueError outside (0, 1]."""
-        if not 0 < keep <= 1:
-            raise ValueError(f"keep must be in (0, 1], not {keep}")
-        gate = _HeadGate(max(1, int(keep * num_heads)))
-        super().__init__(vision_dim, token_dim, 1, logic_dim, gate, num_heads, head_dim)
+        super().__init__(vision_dim, token_dim, 1, logic_dim, _HeadGate(keep), num_heads, head_dim)
 
     def forward(
         self,
@@ -177,27 +179,16 @@ class HeadGateFusion(CrossAttentionFusion):
         return super().forward(pooled, h_vis, h_logic, noise)
 
 
-@dataclass(frozen=True, slots=True)
-class _HeadGate(Gate):
+class _HeadGate(ShareGate):
     """From the scores of one key by H heads to weights over heads."""
-
-    kept_heads: int
 
     def __call__(
         self, scores: Float[Tensor, "B H 1"], noise: Int[Tensor, " B"] | None
     ) -> Float[Tensor, "B H 1"]:
         """Softmax over the heads that are kept."""
-        by_head = scores.transpose(1, 2)
-        kept = by_head.where(largest(by_head, self.kept_heads), -torch.inf)
-        return torch.softmax(kept, dim=-1).transpose(1, 2)
+        kept_heads = max(1, int(self.keep * scores.shape[1]))
+        return softmax_of_largest(scores.transpose(1, 2), kept_heads).transpose(1, 2)
 
     def num_kept(self, num_keys: int) -> None:
         """It depends on the scores."""
         return
-
-
-class MatchedConcatFusion(ConcatFusion):
-    """V3 with h_vis as narrow or as wide as it takes to have as many parameters as with another fusion.
-
-    Whoever builds the policy looks at `size_of`, the configuration of that other fusion.
-    """

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tedg.models.largest import largest
+from tedg.models.largest import softmax_of_largest
 from tedg.models.noise import Salt, uniform
 from tedg.models.simplex import entmax
 
@@ -53,25 +53,28 @@ class NoGate(Gate):
 
 
 @dataclass(frozen=True, slots=True)
-class TopKGate(Gate):
-    """Each head keeps its k highest-scored keys (explicit sparse attention, arXiv:1912.11637).
+class ShareGate(Gate):
+    """A gate that keeps a fixed share of what it chooses from. ValueError for `keep` outside (0, 1]."""
 
-    k = min(T, max(2, ceil(keep * T))): at least two, because attention over one key is the constant 1
-    and gives queries and keys no gradient. Of equal scores the lower index is kept. ValueError for
-    `keep` outside (0, 1].
-    """
-
-    keep: float  # share of the keys
+    keep: float
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep must be in (0, 1], not {self.keep}")
 
+
+class TopKGate(ShareGate):
+    """Each head keeps its k highest-scored keys (explicit sparse attention, arXiv:1912.11637).
+
+    k = min(T, max(2, ceil(keep * T))): at least two, because attention over one key is the constant 1
+    and gives queries and keys no gradient. Of equal scores the lower index is kept.
+    """
+
     def __call__(
         self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
     ) -> Float[Tensor, "B H T"]:
         """Softmax over the keys that are kept."""
-        return _softmax_of_largest(scores, scores, self.num_kept(scores.shape[-1]))
+        return softmax_of_largest(scores, self.num_kept(scores.shape[-1]))
 
     def num_kept(self, num_keys: int) -> int:
         """k for `num_keys` keys."""
@@ -92,7 +95,7 @@ class RandomTopKGate(TopKGate):
     ) -> Float[Tensor, "B H T"]:
         """Softmax over the keys that are kept. ValueError without noise."""
         order = uniform(noise, Salt.GATE, scores.shape[1:])
-        return _softmax_of_largest(scores, order, self.num_kept(scores.shape[-1]))
+        return softmax_of_largest(scores, self.num_kept(scores.shape[-1]), by=order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,3 @@ class EntmaxGate(Gate):
     def num_kept(self, num_keys: int) -> None:
         """It depends on the scores."""
         return
-
-
-def _softmax_of_largest(scores: Tensor, by: Tensor, k: int) -> Tensor:
-    """Softmax of the scores at the k places where `by` is largest."""
-    if k < scores.shape[-1]:
-        scores = scores.where(largest(by, k), -torch.inf)
-    return torch.softmax(scores, dim=-1)

@@ -1,4 +1,4 @@
-"""The k largest of several scores."""
+"""The k largest of several scores, and the softmax that keeps only these."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def largest(scores: Float[Tensor, "... T"], k: int) -> Bool[Tensor, "... T"]:
     lowest = values.topk(k, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
     above, tied = values > lowest, values == lowest
     return above | (tied & (tied.cumsum(dim=-1) <= k - above.sum(dim=-1, keepdim=True)))
+
+
+def softmax_of_largest(
+    scores: Float[Tensor, "... T"], k: int, by: Float[Tensor, "... T"] | None = None
+) -> Float[Tensor, "... T"]:
+    """Softmax over the k largest of the scores, or those at the k largest of `by`; 0 for the others."""
+    if k < scores.shape[-1]:
+        scores = scores.where(largest(scores if by is None else by, k), -torch.inf)
+    return torch.softmax(scores, dim=-1)

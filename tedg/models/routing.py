@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tedg.models.largest import largest
+from tedg.models.largest import softmax_of_largest
 from tedg.models.simplex import at_least_float32, entmax, sparsemax
 
 Source = Literal["router", "operators", "none"]
@@ -113,7 +113,7 @@ class TopKSoftmax(Routing):
 
     def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Softmax of the logits that are kept."""
-        return torch.softmax(z.where(largest(z, self.k), -torch.inf), dim=-1)
+        return softmax_of_largest(z, self.k)
 
 
 class Uniform(Softmax):

@@ -169,7 +169,7 @@ class ToyVectorEnv:
 
     def _deal(self, envs: Ints) -> Observation:
         frame = blank(len(envs), self.spec.num_atoms)
-        step_noise(self._seed[envs], self._turn[envs], np.arange(len(envs)), frame.noise)
+        frame.noise[:] = step_noise(self._seed[envs], self._turn[envs])
         self._game.deal(frame, self._turn[envs], self._draws(envs))
         if not self._restricted:
             frame.mask[:] = True
