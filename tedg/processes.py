@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import resource
 import signal
 import socket
 import subprocess
@@ -144,25 +143,25 @@ def serving(number: int) -> Iterator[socket.socket]:
 
 
 def _manner_of_death(process: subprocess.Popen[bytes]) -> str:
-    usage = _reap(process)
-    if usage is None:
-        return "closed its socket"
+    used = _reap(process)
     code = process.returncode
+    if code is None:
+        return "closed its socket"
     if code >= 0:
         return f"exited with code {code}"
-    memory = f"had used {usage.ru_maxrss // 1024:,} MiB of memory at most"
-    reasons = {"SIGPROF": "it used up the CPU time that it had", "SIGKILL": f"was memory short? it {memory}"}
     name = signal.Signals(-code).name
-    return f"was killed by {name} ({reasons.get(name, f'it {memory}')}; code {code})"
+    reasons = {"SIGPROF": ["it used up the CPU time that it had"], "SIGKILL": ["was memory short?"]}
+    memory = [f"it had used {used:,} MiB of memory at most"] if used is not None else []
+    return f"was killed by {name} ({'; '.join([*reasons.get(name, []), *memory, f'code {code}'])})"
 
 
-def _reap(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
-    """What a process used until it ended, which Popen does not tell; None if it does not end in time."""
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait for a process to end; returns the MiB that it had used at most, which Popen does not tell."""
     end = time.monotonic() + CLOSE_SECONDS
-    while time.monotonic() < end:
+    while process.returncode is None and time.monotonic() < end:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return usage
+            return usage.ru_maxrss // 1024
         time.sleep(0.01)
     return None
