@@ -19,9 +19,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from tedg.checks import check_config
-from tedg.config import RunConfig
+from tedg.checks import check_config, unwritable
+from tedg.config import SLUG, RunConfig
 from tedg.module_schemas import refuse_foreign_launchers
 from tedg.overrides import COMPOSE_ERRORS, first_line, sound_overrides
 from tedg.resolve import resolve
@@ -174,11 +175,26 @@ def _one(
 def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> Composed | None:
     refuse_foreign_launchers(_plain(full.hydra), faults)
     resolved, saved = resolve(cfg, faults)
-    config = check_config(resolved, faults)
+    config = check_config(resolved, faults, sweep)
+    _check_hydra_place(full, sweep, faults)
     ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
     return Composed(config, resolved, saved, ancestors, tuple(full.hydra.overrides.task), sweep)
+
+
+def _check_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
+    """Hydra makes a directory of its own, by default one that the run makes and that is checked already."""
+    key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
+    try:
+        place = OmegaConf.select(full, key)
+    except OmegaConfBaseException as error:
+        faults.report(f"{key}: cannot be resolved: {first_line(error)}")
+        return
+    if not isinstance(place, str):
+        faults.add(key, place, "must be a directory")
+    elif not faults.lines and (reason := unwritable(Path(place))) is not None:
+        faults.add(key, place, reason)
 
 
 def _ancestors(
@@ -188,9 +204,9 @@ def _ancestors(
     found: dict[str, dict[str, Any]] = {}
     folders = [Path(source.path) / "stage" for source in sources if source.schema == "file"]
     key = "stage.parent"
-    while (
-        isinstance(stage, Mapping) and isinstance(parent := stage.get("parent"), str) and parent not in found
-    ):
+    while isinstance(stage, Mapping) and (parent := stage.get("parent")) not in found:
+        if not isinstance(parent, str) or not SLUG.fullmatch(parent):
+            break  # none, or reported as a bad name
         files = [folder / f"{parent}.yaml" for folder in folders if (folder / f"{parent}.yaml").is_file()]
         if not files:
             known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
@@ -198,6 +214,9 @@ def _ancestors(
             break
         with_parent = copy.deepcopy(cfg)
         with_parent.stage = OmegaConf.load(files[0])
+        if not isinstance(with_parent.stage, DictConfig):
+            faults.report(f"{files[0]}: must hold the keys of a stage")
+            break
         stage, _ = resolve(with_parent.stage, faults)
         found[parent] = stage
         key = f"{files[0]}: parent"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tedg.compose import Composed
-from tedg.errors import ConfigError
+from tedg.errors import ConfigError, StorageError
 from tedg.identity import parent_command, parent_of, run_id, weights_digest
 from tedg.rundir import CHECKPOINTS, PROVENANCE, RESULT, find, read_json
 
@@ -70,10 +70,15 @@ def _identity(directory: Path) -> str:
     """A finished run's id; of any other run a digest of its newest weights."""
     provenance = read_json(directory / PROVENANCE)
     if provenance is not None and is_finished(directory):
-        return str(provenance["run_id"])
+        if not isinstance(run_id := provenance.get("run_id"), str):
+            raise StorageError(f"{directory / PROVENANCE} does not say which run this is: it has no run_id")
+        return run_id
     from tedg.track.checkpoint import latest  # imports torch, which a refused configuration must not wait for
 
     newest = latest(directory / CHECKPOINTS)
     if newest is None:
         raise ConfigError(f"init_from={directory}: has no checkpoint yet; let that run save one, or finish")
-    return weights_digest(newest / "model.safetensors")
+    weights = newest / "model.safetensors"
+    if not weights.is_file():
+        raise ConfigError(f"init_from={directory}: {newest.name} holds no weights; name another run")
+    return weights_digest(weights)
