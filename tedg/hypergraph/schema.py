@@ -165,9 +165,8 @@ def _locate(name_or_path: str | Path) -> Path:
 
 
 def _error(path: Path, faults: list[tuple[str, str]]) -> HypergraphError:
-    lines = [
-        f"{path.name}: {place}: {fault}" if place else f"{path.name}: {fault}" for place, fault in faults
-    ]
+    told = [f"{path.name}: {place}: {fault}" if place else f"{path.name}: {fault}" for place, fault in faults]
+    lines = ["\\n".join(line.splitlines()) for line in told]  # a key may hold a line break
     if len(lines) > MAX_FAULTS_SHOWN:
         lines[MAX_FAULTS_SHOWN:] = [f"{path.name}: and {len(lines) - MAX_FAULTS_SHOWN} more faults"]
     return HypergraphError("\n".join(lines))
