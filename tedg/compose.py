@@ -140,8 +140,8 @@ def _jobs(
     if not sweep:
         return [overrides], False
     parameters = _plain(master.hydra.sweeper.get("params") or OmegaConf.create({}))
-    lines = [*(f"{key}={value}" for key, value in parameters.items()), *master.hydra.overrides.task]
-    own = list(master.hydra.overrides.hydra)
+    lines = [*(f"{key}={value}" for key, value in parameters.items()), *_typed(master, "task")]
+    own = _typed(master, "hydra")
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
         batches = BasicSweeper.split_arguments(parsed, None)
@@ -180,7 +180,7 @@ def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> C
     ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
-    return Composed(config, resolved, saved, ancestors, tuple(full.hydra.overrides.task), sweep)
+    return Composed(config, resolved, saved, ancestors, tuple(_typed(full, "task")), sweep)
 
 
 def _check_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
@@ -221,6 +221,12 @@ def _ancestors(
         found[parent] = stage
         key = f"{files[0]}: parent"
     return found
+
+
+def _typed(full: DictConfig, kind: str) -> list[str]:
+    """Overrides as they were typed: what they read from the environment is no part of them."""
+    lines: Any = OmegaConf.to_container(full.hydra.overrides[kind], resolve=False)
+    return [str(line) for line in lines]
 
 
 def _plain(node: Any) -> dict[str, Any]:
