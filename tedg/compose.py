@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -120,7 +121,22 @@ def _loader(config_path: Path | None = None) -> Iterator[ConfigLoaderImpl]:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         assert isinstance(hydra.config_loader, ConfigLoaderImpl)
-        yield hydra.config_loader
+        yield _Loader(hydra.config_loader.get_search_path())
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's loader, for which a value that it stumbles over is an override that it refuses."""
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """As Hydra's, raising nothing but COMPOSE_ERRORS."""
+        try:
+            return super().load_configuration(*args, **kwargs)
+        except (AttributeError, TypeError, LookupError, AssertionError, RecursionError) as error:
+            if isinstance(error, COMPOSE_ERRORS):
+                raise
+            place = re.search(r"full_key: (\S+)", str(error))
+            where = f"{place[1]}: " if place else ""
+            raise ConfigCompositionException(f"{where}cannot be composed: {first_line(error)}") from None
 
 
 def _jobs(
@@ -139,6 +155,10 @@ def _jobs(
     sweep = multirun or master.hydra.mode == RunMode.MULTIRUN
     if not sweep:
         return [overrides], False
+    for part in ("sweeper", "launcher"):
+        if not isinstance(OmegaConf.select(master.hydra, f"{part}._target_"), str):
+            faults.report(f"hydra.{part}: has no _target_, and a sweep needs it; leave Hydra's own")
+            return [], True
     parameters = _plain(master.hydra.sweeper.get("params") or OmegaConf.create({}))
     lines = [*(f"{key}={value}" for key, value in parameters.items()), *_typed(master, "task")]
     own = _typed(master, "hydra")

@@ -291,6 +291,7 @@ def test_a_study_does_not_lead_out_of_its_root(tmp_path: Path) -> None:
         "seed=${seed}",
         "seed=${hydra:nowhere}",
         "hydra.run.dir=${nowhere}",
+        "hydra.sweeper.params={a:1}",
         "stage.parent=../../../etc/x",
         f"stage.parent={'x' * 300}",
     ],
@@ -300,3 +301,9 @@ def test_odd_values_are_faults_like_any_other(override: str) -> None:
         compose([override])
     assert override.partition("=")[0].lstrip("+").split("[")[0] in str(error.value)
     assert all(len(line) < 1100 for line in str(error.value).split("\n"))
+
+
+@pytest.mark.parametrize("part", ["sweeper", "launcher"])
+def test_a_sweep_needs_hydras_parts(part: str) -> None:
+    with pytest.raises(ConfigError, match=f"hydra.{part}: has no _target_"):
+        compose_all([f"hydra.{part}=null", "seed=1,2"], multirun=True)
