@@ -177,7 +177,9 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_si
 CONFIG_JUNK = st.recursive(
     PLAIN
     | st.sampled_from(OPTIONS)
-    | st.sampled_from([10**400, -(10**30), 5e-324, "auto", "cuda", "..", "x\n", "a\0b", "x" * 300]),
+    | st.sampled_from(
+        [10**400, -(10**400), -(10**30), 5e-324, "auto", "cuda", "..", "x\n", "a\0b", "x" * 300]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["_target_", "name", "k", "keep", "a\n"]), inner, max_size=3)
