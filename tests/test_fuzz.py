@@ -133,7 +133,7 @@ def taken_or_refused(overrides: list[str]) -> None:
     assert os.listdir() == []
 
 
-@cases(80)
+@cases(60)
 @given(OVERRIDES)
 def test_overrides(overrides: list[str]) -> None:
     taken_or_refused(overrides)
@@ -408,7 +408,7 @@ def damages(draw: Callable[..., Any]) -> Callable[[Path], None]:
         elif how == "directory":
             one.unlink()
             one.mkdir()
-        elif how == "add":
+        elif how == "add" and not (folder / f"{name}.safetensors").is_dir():
             (folder / f"{name}.safetensors").write_bytes(content)
         elif how == "move" and not (directory / name).exists():
             folder.rename(directory / name)
