@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tedg.config import RunConfig
+from tedg.config import SLUG, RunConfig
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
 from tedg.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, refuse_foreign_targets
-from tedg.schema import Faults, read
+from tedg.rundir import PROBE, leads_outside
+from tedg.schema import LARGEST_WHOLE, Faults, read
 
 
-def check_config(node: Mapping[str, Any], faults: Faults) -> RunConfig | None:
+def check_config(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> RunConfig | None:
     """A resolved configuration as a RunConfig; None after adding everything that is wrong with it.
 
-    Looks at the machine too: the device, the hypergraph's file, the directories. Creates nothing.
+    `sweep`: it is a job of a multirun. Looks at the machine too: the device, the hypergraph's file, the
+    directory that would be written. Leaves nothing on the disk.
     """
     config = read(RunConfig, node, "", faults)
     refuse_foreign_targets(node, faults)
@@ -29,9 +32,8 @@ def check_config(node: Mapping[str, Any], faults: Faults) -> RunConfig | None:
     _check_hypergraph(node, faults)
     _check_routing(node, faults)
     _check_device(node, faults)
-    _check_paths(node, faults)
-    if _get(node, "init_except") and _get(node, "init_from") == "none":
-        faults.add("init_except", node["init_except"], "excepts parts of weights, but init_from takes none")
+    _check_place(node, faults, sweep)
+    _check_start(node, faults)
     return config if not faults.lines else None
 
 
@@ -42,8 +44,10 @@ def _get(node: Any, *keys: str) -> Any:
 
 
 def _numbers(*values: Any) -> bool:
+    """Whether all are positive numbers that a schema could take."""
     return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_WHOLE
+        for value in values
     )
 
 
@@ -93,7 +97,8 @@ def _check_routing(node: Mapping[str, Any], faults: Faults) -> None:
         exponents = _get(routing, "exponent")
         if isinstance(exponents, Mapping):
             for _, stage in _stages(node):
-                if (name := _get(stage, "name")) not in exponents:
+                name = _get(stage, "name")
+                if isinstance(name, str) and name not in exponents:
                     faults.report(f"{key}.exponent.{name}: is missing: [at the stage's start, at its end]")
 
 
@@ -136,37 +141,70 @@ def cuda_missing() -> str | None:
     return f"torch {build} is built for the CPU only" if build.endswith("+cpu") else None
 
 
-def _check_paths(node: Mapping[str, Any], faults: Faults) -> None:
-    for key in ("run_dir", "paths.output_dir", "paths.multirun_dir"):
-        value = _get(node, *key.split("."))
-        if isinstance(value, str):
-            reason = unwritable(Path(value))
-            if reason is not None:
-                faults.add(key, value, reason)
+def _check_place(node: Mapping[str, Any], faults: Faults, sweep: bool) -> None:
+    """The directories that this run would write; what other runs would write may be anything."""
+    places = {"run_dir": _get(node, "run_dir")}
+    if sweep:  # Hydra makes this one in any case
+        places["paths.multirun_dir"] = _get(node, "paths", "multirun_dir")
+    elif places["run_dir"] is None:
+        places["paths.output_dir"] = _get(node, "paths", "output_dir")
+    for key, value in places.items():
+        if not isinstance(value, str):
+            continue
+        reason = unwritable(Path(value))
+        if reason is not None:
+            faults.add(key, value, reason)
+        elif key == "paths.multirun_dir":
+            _check_study(Path(value).expanduser(), _get(node, "paths", "study"), faults)
+
+
+def _check_study(root: Path, study: Any, faults: Faults) -> None:
+    if not isinstance(study, str) or not SLUG.fullmatch(study):
+        return  # reported as a bad name
+    reason = unwritable(root / study)
+    if reason is None and leads_outside(root / study, root):
+        reason = f"{root / study} is a link to a place outside of {root}; remove it"
+    if reason is not None:
+        faults.add("paths.study", study, reason)
+
+
+def _check_start(node: Mapping[str, Any], faults: Faults) -> None:
     start = _get(node, "init_from")
     if (
         isinstance(start, str)
         and start not in ("auto", "none")
-        and not any((Path(start) / name).is_file() for name in ("config.yaml", "manifest.json"))
+        and not any(os.path.isfile(os.path.join(start, name)) for name in ("config.yaml", "manifest.json"))
     ):
-        right = (
-            "must be auto, none, a run directory or one of its checkpoints (no config.yaml or manifest.json)"
-        )
+        right = "must be auto, none, a run directory or one of its checkpoints (it has no config.yaml)"
         faults.add("init_from", start, right)
+    if start == "none" and _get(node, "init_except"):
+        faults.add("init_except", node["init_except"], "excepts parts of weights, but init_from takes none")
 
 
 def unwritable(path: Path) -> str | None:
-    """Why `path` cannot be made or written as a directory; None if nothing speaks against it."""
+    """Why `path` cannot be made or written as a directory; None if nothing speaks against it.
+
+    Tries it in the nearest directory that exists, and leaves nothing there: permissions tell nothing of a
+    read-only disk or a full one, and nothing to root.
+    """
     if "\0" in str(path):
         return "a path has no NUL"
+    place = path
     try:
+        os.fsencode(path)
         place = path.expanduser().absolute()
         while not place.exists():
+            if place.is_symlink():
+                return f"{place} is a link to a place that does not exist"
             place = place.parent
+        if not place.is_dir():
+            return f"{place} is a file, not a directory"
+        probe = place / f"{PROBE}.tmp-{os.getpid()}"
+        probe.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            probe.rmdir()
     except OSError as error:
-        return f"cannot be a directory: {error.strerror}"
-    if not place.is_dir():
-        return f"{place} is a file, not a directory"
-    if not os.access(place, os.W_OK | os.X_OK):
-        return f"{place} is not writable; choose another directory"
+        return f"{place} is not writable ({error.strerror}); choose another directory"
+    except (RuntimeError, ValueError) as error:  # no such home; text that no file can have as its name
+        return f"is no path: {error}"
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from tedg.checks import check_config
-from tedg.config import RunConfig
+from tedg.checks import check_config, unwritable
+from tedg.config import SLUG, RunConfig
 from tedg.module_schemas import refuse_foreign_launchers
 from tedg.overrides import COMPOSE_ERRORS, first_line, sound_overrides
 from tedg.resolve import resolve
@@ -119,7 +121,22 @@ def _loader(config_path: Path | None = None) -> Iterator[ConfigLoaderImpl]:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         assert isinstance(hydra.config_loader, ConfigLoaderImpl)
-        yield hydra.config_loader
+        yield _Loader(hydra.config_loader.get_search_path())
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's loader, for which a value that it stumbles over is an override that it refuses."""
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """As Hydra's, raising nothing but COMPOSE_ERRORS."""
+        try:
+            return super().load_configuration(*args, **kwargs)
+        except (AttributeError, TypeError, LookupError, AssertionError, RecursionError) as error:
+            if isinstance(error, COMPOSE_ERRORS):
+                raise
+            place = re.search(r"full_key: (\S+)", str(error))
+            where = f"{place[1]}: " if place else ""
+            raise ConfigCompositionException(f"{where}cannot be composed: {first_line(error)}") from None
 
 
 def _jobs(
@@ -138,9 +155,13 @@ def _jobs(
     sweep = multirun or master.hydra.mode == RunMode.MULTIRUN
     if not sweep:
         return [overrides], False
+    for part in ("sweeper", "launcher"):
+        if not isinstance(OmegaConf.select(master.hydra, f"{part}._target_"), str):
+            faults.report(f"hydra.{part}: has no _target_, and a sweep needs it; leave Hydra's own")
+            return [], True
     parameters = _plain(master.hydra.sweeper.get("params") or OmegaConf.create({}))
-    lines = [*(f"{key}={value}" for key, value in parameters.items()), *master.hydra.overrides.task]
-    own = list(master.hydra.overrides.hydra)
+    lines = [*(f"{key}={value}" for key, value in parameters.items()), *_typed(master, "task")]
+    own = _typed(master, "hydra")
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
         batches = BasicSweeper.split_arguments(parsed, None)
@@ -174,11 +195,26 @@ def _one(
 def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> Composed | None:
     refuse_foreign_launchers(_plain(full.hydra), faults)
     resolved, saved = resolve(cfg, faults)
-    config = check_config(resolved, faults)
+    config = check_config(resolved, faults, sweep)
+    _check_hydra_place(full, sweep, faults)
     ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
-    return Composed(config, resolved, saved, ancestors, tuple(full.hydra.overrides.task), sweep)
+    return Composed(config, resolved, saved, ancestors, tuple(_typed(full, "task")), sweep)
+
+
+def _check_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
+    """Hydra makes a directory of its own, by default one that the run makes and that is checked already."""
+    key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
+    try:
+        place = OmegaConf.select(full, key)
+    except OmegaConfBaseException as error:
+        faults.report(f"{key}: cannot be resolved: {first_line(error)}")
+        return
+    if not isinstance(place, str):
+        faults.add(key, place, "must be a directory")
+    elif not faults.lines and (reason := unwritable(Path(place))) is not None:
+        faults.add(key, place, reason)
 
 
 def _ancestors(
@@ -188,9 +224,9 @@ def _ancestors(
     found: dict[str, dict[str, Any]] = {}
     folders = [Path(source.path) / "stage" for source in sources if source.schema == "file"]
     key = "stage.parent"
-    while (
-        isinstance(stage, Mapping) and isinstance(parent := stage.get("parent"), str) and parent not in found
-    ):
+    while isinstance(stage, Mapping) and (parent := stage.get("parent")) not in found:
+        if not isinstance(parent, str) or not SLUG.fullmatch(parent):
+            break  # none, or reported as a bad name
         files = [folder / f"{parent}.yaml" for folder in folders if (folder / f"{parent}.yaml").is_file()]
         if not files:
             known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
@@ -198,10 +234,19 @@ def _ancestors(
             break
         with_parent = copy.deepcopy(cfg)
         with_parent.stage = OmegaConf.load(files[0])
+        if not isinstance(with_parent.stage, DictConfig):
+            faults.report(f"{files[0]}: must hold the keys of a stage")
+            break
         stage, _ = resolve(with_parent.stage, faults)
         found[parent] = stage
         key = f"{files[0]}: parent"
     return found
+
+
+def _typed(full: DictConfig, kind: str) -> list[str]:
+    """Overrides as they were typed: what they read from the environment is no part of them."""
+    lines: Any = OmegaConf.to_container(full.hydra.overrides[kind], resolve=False)
+    return [str(line) for line in lines]
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Slot:
             checked = read(known[target], settings, key, faults)
             if checked is not None:
                 return {"_target_": target, **_shallow(checked)}
-        elif target in _ALL_TARGETS:
+        elif isinstance(target, str) and target in _ALL_TARGETS:
             faults.add(place, target, f"does not fit here; one of {', '.join(known)} does")
         else:
             reason = refusal(target)

@@ -25,8 +25,8 @@ def resolve(cfg: DictConfig, faults: Faults) -> tuple[dict[str, Any], dict[str, 
 
 
 def _dict(node: DictConfig, key: str, faults: Faults | None) -> dict[str, Any]:
-    names = [str(name) for name in node]
-    return {name: _value(node, name, f"{key}.{name}" if key else name, faults) for name in names}
+    places = {name: f"{key}.{name!s}" if key else str(name) for name in node}
+    return {str(name): _value(node, name, place, faults) for name, place in places.items()}
 
 
 def _value(node: DictConfig | ListConfig, name: Any, key: str, faults: Faults | None) -> Any:

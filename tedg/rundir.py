@@ -21,14 +21,22 @@ RESULT = "result.json"  # written last: a run that has it is done
 CHECK = "check.json"  # what a check said of the run
 PROVENANCE = "provenance.json"
 CHECKPOINTS = "checkpoints"
+WEIGHTS = "model.safetensors"  # in a checkpoint
 LOCK = "lock"
+PROBE = "probe"  # directory that is made and removed at once, to see whether one can be
+
+# What a writer that died in the middle leaves behind: see `write_text`.
+_UNFINISHED = re.compile(r"(config\.yaml|result\.json|check\.json|provenance\.json|probe)\.tmp-\d+")
 
 
 def find(roots: Iterable[Path], run_id: str) -> Path | None:
-    """The directory of the run `run_id` in one of `roots`, whatever its readable name; else None."""
+    """The directory of the run `run_id` in one of `roots`, whatever its readable name; else None.
+
+    A link out of its root is no run directory of it.
+    """
     for root in roots:
         for path in sorted(root.glob(f"*-{run_id}")):
-            if (path / CONFIG).is_file():
+            if (path / CONFIG).is_file() and not leads_outside(path, root):
                 return path
     return None
 
@@ -38,16 +46,24 @@ def named(root: Path, name: str, run_id: str) -> Path:
     path = root / f"{name}-{run_id}"
     if not SLUG.fullmatch(name):
         raise ConfigError(f"name={name}: {SLUG_RULE}")
-    if path.resolve() != root.resolve() / path.name:
+    if leads_outside(path, root):
         raise ConfigError(f"{path} is a link to a place outside of {root}; remove it")
     return path
 
 
+def leads_outside(path: Path, root: Path) -> bool:
+    """Whether `path`, an entry of `root`, is a link to another place."""
+    return os.path.realpath(path) != os.path.join(os.path.realpath(root), path.name)
+
+
 def make(path: Path) -> None:
-    """Create a run directory, or take an existing one; ConfigError if it cannot be or holds other files."""
+    """Create a run directory, or take an existing one; ConfigError if it cannot be or holds other files.
+
+    What a process left that died before it had written `config.yaml` does not count.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        content = {entry.name for entry in path.iterdir()}
+        content = {entry.name for entry in path.iterdir() if not _UNFINISHED.fullmatch(entry.name)}
     except OSError as error:
         raise ConfigError(f"run_dir={path}: cannot be made: {error.strerror}") from None
     if content - {LOCK} and CONFIG not in content:
@@ -58,10 +74,11 @@ def make(path: Path) -> None:
 def owned(path: Path) -> Iterator[None]:
     """Keep every other process out of the run directory; ConfigError naming the owner if there is one.
 
-    The lock ends with the process, however that ends. The file stays.
+    The lock ends with the process, however that ends. The file stays. What an earlier owner left unfinished
+    is removed.
     """
     try:
-        file = (path / LOCK).open("a+")
+        file = (path / LOCK).open("a+", encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"run_dir={path}: not writable: {error.strerror}") from None
     with file:
@@ -71,19 +88,31 @@ def owned(path: Path) -> Iterator[None]:
             file.seek(0)
             owner = re.sub(r"[^\w .:-]", "?", file.read(200).strip()) or "another process"
             raise ConfigError(f"{path} is in use by {owner}; wait for it or stop it") from None
-        file.truncate(0)
-        file.write(f"host {socket.gethostname()} pid {os.getpid()}\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            # Unbuffered: closing a file that cannot be flushed would raise a second time.
+            os.write(file.fileno(), f"host {socket.gethostname()} pid {os.getpid()}\n".encode())
+            _remove_unfinished(path)
+        except OSError as error:
+            raise StorageError(f"cannot write in {path}: {error.strerror}") from error
         yield
+
+
+def _remove_unfinished(path: Path) -> None:
+    for entry in path.iterdir():
+        if not _UNFINISHED.fullmatch(entry.name):
+            continue
+        with suppress(FileNotFoundError):  # somebody's probe that is gone already
+            entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if there is no such file. Raises StorageError for anything else."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StorageError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise StorageError(f"{path} does not hold a JSON object")
@@ -99,7 +128,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file in one step that survives a crash: old or new content, never a part. StorageError."""
     unfinished = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        with unfinished.open("w") as file:
+        with unfinished.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

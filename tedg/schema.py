@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -25,6 +25,9 @@ from tedg.errors import ConfigError
 
 T = TypeVar("T")
 
+LARGEST_WHOLE = 2**53  # where floats begin to skip whole numbers
+LONGEST_LINE = 1000  # characters of a fault that are shown
+
 
 @dataclass(slots=True)
 class Faults:
@@ -34,7 +37,10 @@ class Faults:
     count: int = 0  # with repetitions, so that a fault seen before still counts where it is found again
 
     def report(self, line: str) -> None:
-        """Add a line."""
+        """Add a line; line breaks in it are written out, and what is too long for anyone to read is cut."""
+        line = "\\n".join(line.splitlines())
+        if len(line) > LONGEST_LINE:
+            line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
         self.lines[line] = None
         self.count += 1
 
@@ -174,8 +180,11 @@ def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:
         faults.add(key, value, "must be text")
     elif hint in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or (hint is int and value != int(value)):
+        # NaN and infinity are not within any limit.
+        if not number or not abs(value) <= sys.float_info.max or (hint is int and value != int(value)):
             faults.add(key, value, f"must be a {'whole ' if hint is int else 'finite '}number")
+        elif hint is int and abs(value) > LARGEST_WHOLE:
+            faults.add(key, value, f"must be at most 2**53 = {LARGEST_WHOLE}")
         else:
             return hint(value)
     elif hint is dict and not isinstance(value, Mapping):

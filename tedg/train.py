@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from tedg import errors
 from tedg.compose import CONFIG_NAME, compose_all, conf_dir, from_hydra
+from tedg.inert import inert
 from tedg.overrides import COMPOSE_ERRORS
 
 
@@ -32,10 +33,10 @@ def run() -> int:
     Everything is composed and checked first, every job of a sweep too: a refused configuration costs a
     second, imports no torch and leaves nothing on the disk.
     """
-    flags = get_args_parser().parse_args()
     failures: list[Exception] = []
     jobs = 0
     try:
+        flags = _flags()
         if flags.help:
             from tedg.help_text import help_text
 
@@ -46,17 +47,17 @@ def run() -> int:
         jobs = _check(flags)
         _hand_to_hydra(flags, _job(failures))
     except errors.TedgError as error:
-        print(f"error: {_again(error, failures, jobs)}", file=sys.stderr)
+        _complain(_again(error, failures, jobs))
         return error.exit_code
-    except COMPOSE_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return errors.CONFIG
     except KeyboardInterrupt:
         return errors.INTERRUPTED
     except Exception as error:
+        if isinstance(error, COMPOSE_ERRORS) and not jobs:
+            _complain(str(error))
+            return errors.CONFIG
         if error not in failures:
-            traceback.print_exc()
-        print(f"error: {_again(error, failures, jobs)}", file=sys.stderr)
+            _tell(traceback.format_exc())
+        _complain(_again(error, failures, jobs))
         return 1
     return errors.DONE
 
@@ -64,6 +65,22 @@ def run() -> int:
 def _again(error: Exception, failures: list[Exception], jobs: int) -> str:
     """What to print of an error that ends the command: a failed job of a sweep has spoken already."""
     return f"{len(failures)} of {jobs} jobs failed" if error in failures else str(error)
+
+
+def _tell(text: str) -> None:
+    print(inert(text), file=sys.stderr, flush=True)
+
+
+def _complain(message: str) -> None:
+    _tell(f"error: {message}")
+
+
+def _flags() -> Namespace:
+    """Hydra's flags, with the overrides; ConfigError for any other flag."""
+    flags, others = get_args_parser().parse_known_args()
+    if others:
+        raise errors.ConfigError(f"there is no flag {others[0]}; --help and --hydra-help list all of them")
+    return flags
 
 
 def _check(flags: Namespace) -> int:
@@ -93,18 +110,18 @@ def _job(failures: list[Exception]) -> Callable[[DictConfig], Any]:
 
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return run_app(from_hydra(cfg))
+            return run_app(from_hydra(cfg), say=lambda text: print(inert(text), flush=True))
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None
         except errors.TedgError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _complain(str(error))
             failures.append(error)
             if sweep:
                 raise
             raise SystemExit(error.exit_code) from None
         except Exception as error:
-            traceback.print_exc()
+            _tell(traceback.format_exc())
             failures.append(error)
             raise
 

@@ -145,11 +145,6 @@ def test_a_malformed_hypergraph_is_reported_by_its_places(tmp_path: Path) -> Non
     assert f"env.hypergraph={file}: graph.yaml: atoms" in message
 
 
-def test_unwritable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
-    assert f"{tmp_path} is not writable" in refusal(f"run_dir={tmp_path}/run")
-
-
 def test_cuda_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "device=cuda: CUDA_VISIBLE_DEVICES='' hides every GPU; take device=cpu" in refusal("device=cuda")
@@ -250,6 +245,11 @@ def test_environment_variables_never_reach_saved_configurations(monkeypatch: pyt
     assert composed.saved["paths"]["multirun_dir"] == "${paths.output_dir}/m"
     assert composed.saved["name"] == "cross_attn-warmup-s0"
     assert "s3cret" not in str(composed.saved)
+    assert composed.overrides[0] == "paths.output_dir=${oc.env:SECRET}"
+    (job,) = compose_all(["paths.multirun_dir=${oc.env:SECRET}", "seed=3"], multirun=True)
+    assert job.config.paths.multirun_dir == "s3cret"
+    assert job.saved["paths"]["multirun_dir"] == "${oc.env:SECRET}"
+    assert "s3cret" not in str(job.overrides)
 
 
 def test_tasks_and_goals_are_those_of_the_environment() -> None:

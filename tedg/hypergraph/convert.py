@@ -20,6 +20,7 @@ from tedg.hypergraph.conversion import Conversion, convert_graph
 from tedg.hypergraph.conversion_report import report, tables
 from tedg.hypergraph.earlier_graph import EarlierGraphError, read_earlier_graph
 from tedg.hypergraph.schema import Hypergraph, HypergraphError, load_hypergraph
+from tedg.inert import inert
 from tedg.rundir import write_json, write_text
 
 try:
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _convert(_read_flags(arguments))
     except errors.TedgError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(inert(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     return errors.DONE
 
@@ -148,7 +149,7 @@ def _convert(options: Options) -> None:
     for table in tables(account, shipped):
         terminal.print(table)
     for line in _last_lines(options, account):
-        print(line)
+        print(inert(line))
 
 
 def hypergraph_text(conversion: Conversion, shipped: Hypergraph) -> str:

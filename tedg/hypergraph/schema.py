@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from tedg.hypergraph.checker import MAX_FAULTS_SHOWN, Checker, did_you_mean, show
 from tedg.hypergraph.document import DocumentError, join, read_document
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_ATOMS = 4096
 MAX_OPERATORS = 4096
@@ -108,6 +109,8 @@ class Hypergraph:
 
     def conditions(self) -> Conditions:
         """The operators' conditions as padded arrays, for vectorised evaluation."""
+        import numpy as np  # takes a while, which a check of the file must not wait for
+
         atom_index = {name: i for i, name in enumerate(self.atoms)}
         expert_index = {name: i for i, name in enumerate(self.experts)}
         length = max(len(o.preconditions) + len(o.scene) for o in self.operators)
@@ -145,24 +148,25 @@ def _locate(name_or_path: str | Path) -> Path:
     shipped = Path(__file__).parent
     text = str(name_or_path)
     bare = re.fullmatch(r"[A-Za-z0-9_\-]+", text) is not None
-    path = shipped / f"{text}.yaml" if bare else Path(text).expanduser()
+    path = shipped / f"{text}.yaml" if bare else Path(text)
     try:
+        path = path.expanduser()
         exists = path.exists()
-    except (OSError, ValueError):  # a path too long for the system, or with a NUL
+    except (OSError, ValueError, RuntimeError):  # too long for the system, with a NUL, below no user's home
         exists = False
     if not exists:
         names = sorted(file.stem for file in shipped.glob("*.yaml"))
         raise HypergraphError(
             f"{path}: no such hypergraph file; give one of the names {', '.join(names)},"
-            f" or the path of a .yaml or .json file{did_you_mean(text, names) if bare else ''}"
+            " or the path of a .yaml or .json file, as python -m tedg.hypergraph.convert makes from the"
+            f" earlier project's graph{did_you_mean(text, names) if bare else ''}"
         )
     return path
 
 
 def _error(path: Path, faults: list[tuple[str, str]]) -> HypergraphError:
-    lines = [
-        f"{path.name}: {place}: {fault}" if place else f"{path.name}: {fault}" for place, fault in faults
-    ]
+    told = [f"{path.name}: {place}: {fault}" if place else f"{path.name}: {fault}" for place, fault in faults]
+    lines = ["\\n".join(line.splitlines()) for line in told]  # a key may hold a line break
     if len(lines) > MAX_FAULTS_SHOWN:
         lines[MAX_FAULTS_SHOWN:] = [f"{path.name}: and {len(lines) - MAX_FAULTS_SHOWN} more faults"]
     return HypergraphError("\n".join(lines))

@@ -13,7 +13,7 @@ from tedg.learn.migrations import migrated
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import CollectorState
 from tedg.models.policy import MoEPolicy
-from tedg.rundir import CHECKPOINTS
+from tedg.rundir import CHECKPOINTS, WEIGHTS
 from tedg.track import checkpoint
 from tedg.track.restore import (
     RandomSource,
@@ -145,9 +145,9 @@ def load_weights(policy: MoEPolicy, source: Path, exceptions: Sequence[str] = ()
 
 def weights_in(source: Path) -> Path:
     """The checkpoint that `source` names: itself, or a run directory's newest. Raises ConfigError."""
-    if checkpoint.is_checkpoint(source):
-        return source
-    newest = checkpoint.latest(source / CHECKPOINTS)
-    if newest is None:
+    path = source if checkpoint.is_checkpoint(source) else checkpoint.latest(source / CHECKPOINTS)
+    if path is None:
         raise ConfigError(f"init_from={source}: has no checkpoint yet; let that run save one, or finish")
-    return newest
+    if not (path / WEIGHTS).is_file():
+        raise ConfigError(f"init_from={source}: {path.name} holds no weights; name another run")
+    return path

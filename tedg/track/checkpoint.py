@@ -26,6 +26,7 @@ import safetensors.torch
 from torch import Tensor
 
 from tedg.errors import DivergedError, StorageError
+from tedg.inert import inert
 
 SCHEMA = 2  # what a run puts into its checkpoints; see `tedg.learn.migrations` for the earlier ones
 _MANIFEST = "manifest.json"
@@ -183,7 +184,7 @@ def _quality(path: Path) -> float | None:
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
         quality = manifest.get("quality") if manifest["sha256"] == _own_digest(manifest) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None  # broken: `latest` says so when it matters
     return quality if isinstance(quality, float) else None
 
@@ -224,7 +225,7 @@ def _read(path: Path) -> Checkpoint:
     except OSError as error:
         raise _BrokenError(f"{Path(error.filename or path).name}: {error.strerror}") from error
     except (
-        *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        *(ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError),
         safetensors.SafetensorError,
     ) as error:
         raise _BrokenError(f"{type(error).__name__}: {error}") from error
@@ -295,4 +296,4 @@ def _lives(pid: int) -> bool:
 
 
 def _to_stderr(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(inert(message), file=sys.stderr)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol, TextIO, runtime_checkable
 
+from tedg.inert import inert
 from tedg.track.progress import Clock, Pace, figures, speed, usage
 from tedg.track.progress import Progress as Progress
 
@@ -147,6 +148,7 @@ class PlainConsole:
             return
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
-            print(line.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
+            shown = inert(line).encode(encoding, "replace").decode(encoding)
+            print(shown, file=self._stream, flush=True)
         except (OSError, ValueError):  # the reader went away or the stream is closed: training goes on
             self._stream = None

@@ -49,7 +49,7 @@ class MetricsLog:
 
     def truncate_after(self, update: int) -> None:
         """Drop the rows of later updates; the bytes of the others stay as they are."""
-        self._file.keep(lambda line: int(_parse(self._file.path, line)["update"]) <= update)
+        self._file.keep(lambda line: _update(self._file.path, line) <= update)
 
     def sync(self) -> None:
         """Force what was appended to the disk itself, so that it outlives a power cut."""
@@ -83,7 +83,10 @@ class EpisodesLog:
 
     def truncate_after(self, update: int) -> None:
         """Drop the rows of later updates; the bytes of the others stay as they are."""
-        self._file.keep(lambda line: line.startswith(b"update,") or int(line.partition(b",")[0]) <= update)
+        with _damage(self._file.path):
+            self._file.keep(
+                lambda line: line.startswith(b"update,") or int(line.partition(b",")[0]) <= update
+            )
 
     def sync(self) -> None:
         """Force what was appended to the disk itself, so that it outlives a power cut."""
@@ -96,13 +99,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_episodes(path: Path) -> list[dict[str, Any]]:
-    """All whole rows as `EPISODE_COLUMNS`, numbers as numbers, oldest first."""
+    """All whole rows as `EPISODE_COLUMNS`, numbers as numbers, oldest first. StorageError for other rows."""
     kinds: dict[str, Callable[[str], Any]] = {"episode_return": float, "score": float, "end": str}
-    text = b"".join(_whole_lines(path)).decode()
-    return [
-        {name: kinds.get(name, int)(value) for name, value in row.items()}
-        for row in csv.DictReader(io.StringIO(text))
-    ]
+    with _damage(path):
+        text = b"".join(_whole_lines(path)).decode()
+        return [
+            {name: kinds.get(name, int)(value) for name, value in zip(EPISODE_COLUMNS, row, strict=True)}
+            for row in list(csv.reader(io.StringIO(text)))[1:]
+        ]
 
 
 class _Lines:
@@ -168,12 +172,28 @@ def _whole_lines(path: Path) -> list[bytes]:
     return content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what a damaged row raises into an error with the file's name."""
+    try:
+        yield
+    except (ValueError, csv.Error) as error:
+        raise StorageError(f"{path} has a damaged row: {error}") from error
+
+
+def _update(path: Path, line: bytes) -> int:
+    update = _parse(path, line).get("update")
+    if not isinstance(update, int):
+        raise StorageError(f"{path} has a damaged line, {line[:60]!r}: no integer `update`")
+    return update
+
+
 def _parse(path: Path, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
         if not isinstance(row, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} has a damaged line, {line[:60]!r}: {error}") from error
     return row
 

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tedg.inert import inert
 from tedg.track.progress import Clock, Pace, Progress, figures, speed, usage
 
 SHOWN_WARNINGS = 3
@@ -48,13 +49,11 @@ class LiveConsole:
     def warn(self, message: str) -> None:
         """Print it above the panel and list it there with the last few."""
         self.warnings.append(message)
-        self._safely(
-            lambda: self._terminal.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
-        )
+        self._safely(lambda: self._terminal.print(_text(f"warning: {message}", "yellow"), soft_wrap=True))
 
     def note(self, message: str) -> None:
         """Print it above the panel."""
-        self._safely(lambda: self._terminal.print(Text(message), soft_wrap=True))
+        self._safely(lambda: self._terminal.print(_text(message), soft_wrap=True))
 
     def saved(self) -> None:
         """Shown with the next update."""
@@ -85,7 +84,7 @@ class LiveConsole:
         _add(rows, "checkpoint", "none yet" if age is None else f"{age} ago")
         for message in self.warnings[-SHOWN_WARNINGS:]:
             _add(rows, "warning", message, "yellow")
-        return Panel(rows, title=Text(progress.stage), title_align="left")
+        return Panel(rows, title=_text(progress.stage), title_align="left")
 
     def _bar(self, share: float, width: int) -> str:
         filled = round(min(max(share, 0.0), 1.0) * width)
@@ -106,6 +105,11 @@ def _grid() -> Table:
 
 
 def _add(rows: Table, name: str, value: str, style: str = "") -> None:
-    """Add a row unless it is empty; as Text, since a value's square brackets are no markup."""
+    """Add a row unless it is empty."""
     if value:
-        rows.add_row(name, Text(value, style=style))
+        rows.add_row(_text(name), _text(value, style))
+
+
+def _text(text: str, style: str = "") -> Text:
+    """As Text, whose square brackets are no markup; without what a terminal would obey."""
+    return Text(inert(text), style=style)

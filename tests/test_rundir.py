@@ -1,0 +1,127 @@
+"""A run directory after a process was killed at any moment of its making."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tedg import rundir
+from tedg.errors import ConfigError, StorageError
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the code under test may run on it."""
+
+
+def begin(path: Path) -> None:
+    """What a run does before it trains."""
+    rundir.make(path)
+    with rundir.owned(path):
+        rundir.write_text(path / rundir.CONFIG, "seed: 0\n")
+        rundir.write_json(path / rundir.PROVENANCE, {"run_id": "x"})
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])  # an id may come again; one that Linux never gives
+def test_a_run_begins_wherever_an_earlier_process_was_killed(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content: set[str] = set()
+    for n in range(1, 40):
+        path = tmp_path / str(n)
+        seen: list[str] = []
+        with monkeypatch.context() as patch:
+            for name in ("mkdir", "write", "fsync", "replace", "open", "close"):
+                patch.setattr(os, name, _dying(getattr(os, name), name, n, seen))
+            patch.setattr(os, "getpid", lambda: pid)
+            try:
+                begin(path)
+            except Killed:
+                killed = True
+            else:
+                killed = False
+        content |= {re.sub(r"\d+", "", entry.name) for entry in path.iterdir()} if path.is_dir() else set()
+        begin(path)
+        assert sorted(entry.name for entry in path.iterdir()) == ["config.yaml", "lock", "provenance.json"]
+        assert (path / rundir.CONFIG).read_text() == "seed: 0\n"
+        if not killed:
+            break
+    assert n > 8
+    assert not killed
+    assert {"config.yaml.tmp-", "provenance.json.tmp-"} < content
+
+
+def _dying(original: Any, name: str, n: int, seen: list[str]) -> Any:
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        seen.append(name)
+        if len(seen) == n:
+            raise Killed
+        return original(*args, **kwargs)
+
+    return operation
+
+
+def test_what_somebody_else_put_there_is_neither_removed_nor_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml.tmp-7").touch()
+    (tmp_path / "thesis.tex.tmp-7").touch()
+    with pytest.raises(ConfigError, match="has files but is no run directory"):
+        rundir.make(tmp_path)
+    with rundir.owned(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "thesis.tex.tmp-7"]
+
+
+def test_a_loser_removes_nothing_of_the_owner(tmp_path: Path) -> None:
+    with rundir.owned(tmp_path):
+        (tmp_path / "config.yaml.tmp-7").touch()
+        rundir.make(tmp_path)
+        with pytest.raises(ConfigError, match="in use by host"), rundir.owned(tmp_path):
+            pass
+        assert (tmp_path / "config.yaml.tmp-7").exists()
+
+
+def test_a_lock_of_any_content(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"\xff\x1b[31m\0" * 100)
+    with (
+        rundir.owned(tmp_path),
+        pytest.raises(ConfigError, match=rf"in use by host .* pid {os.getpid()}"),
+        rundir.owned(tmp_path),
+    ):
+        pass
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="cannot write in"), rundir.owned(tmp_path):
+        pass
+
+
+def test_a_link_out_of_the_root_is_no_run_of_it(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "outputs", tmp_path / "elsewhere-abc"
+    for path in (root, elsewhere):
+        path.mkdir()
+        (path / "config.yaml").touch()
+    (root / "mine-abc").symlink_to(elsewhere)
+    assert rundir.find([root], "abc") is None
+    with pytest.raises(ConfigError, match="is a link to a place outside"):
+        rundir.named(root, "mine", "abc")
+    (root / "loop-abc").symlink_to("loop-abc")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        rundir.make(root / "loop-abc")
+    (root / "whole-abc").mkdir()
+    (root / "whole-abc" / "config.yaml").touch()
+    assert rundir.find([root], "abc") == root / "whole-abc"
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "/x", "x\n", "a\0b", "x" * 300, "", "a/b"])
+def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be 1 to 80 letters"):
+        rundir.named(tmp_path, name, "abc")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000, b"9" * 5000])
+def test_damaged_json_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"result\.json"):
+        rundir.read_json(tmp_path / "result.json")
