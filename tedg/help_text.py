@@ -72,7 +72,9 @@ def help_text() -> str:
     lines += _group_lines(config, groups)
     lines += ["", "main keys (all of them: --cfg job):"]
     for key, meaning in _KEYS.items():
-        default = yaml.safe_dump(OmegaConf.select(config, key)).splitlines()[0]
+        value = OmegaConf.select(config, key)
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        default = yaml.safe_dump(plain).splitlines()[0]
         lines.append(f"  {f'{key}={default}':<30} {meaning}")
     return "\n".join([*lines, "", _RUNS])
 

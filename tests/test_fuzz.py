@@ -133,7 +133,7 @@ def taken_or_refused(overrides: list[str]) -> None:
     assert os.listdir() == []
 
 
-@cases(60)
+@cases(25)
 @given(OVERRIDES)
 def test_overrides(overrides: list[str]) -> None:
     taken_or_refused(overrides)
@@ -504,8 +504,10 @@ def whole_rows_or_refused(cut: int, tail: bytes) -> None:
         path.unlink(missing_ok=True)
     log, table = MetricsLog(metrics), EpisodesLog(episodes)
     for update in (1, 2, 3):
-        log.append({"update": update, "env_steps": 10 * update, "train/kl": 0.1})
-        table.append(update, 10 * update, [EPISODE])
+        log.add({"update": update, "env_steps": 10 * update, "train/kl": 0.1})
+        log.flush()
+        table.add(update, 10 * update, [EPISODE])
+        table.flush()
     for path, log_kind, read in ((metrics, MetricsLog, read_metrics), (episodes, EpisodesLog, read_episodes)):
         rows, content = read(path), path.read_bytes()
         kept = content[: len(content) - cut]

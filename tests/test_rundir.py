@@ -25,7 +25,9 @@ def begin(path: Path) -> None:
         rundir.write_json(path / rundir.PROVENANCE, {"run_id": "x"})
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])  # an id may come again; one that Linux never gives
+@pytest.mark.parametrize(
+    "pid", [os.getpid(), 2**22 + 1], ids=["the same id again", "an id that Linux never gives"]
+)
 def test_a_run_begins_wherever_an_earlier_process_was_killed(
     pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
