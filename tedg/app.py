@@ -113,7 +113,7 @@ def _place(composed: Composed) -> tuple[Start, Path]:
 
 
 def _start_in(run_dir: Path, starts: list[Start]) -> Start:
-    holds = rundir.read_json(run_dir / rundir.PROVENANCE)
+    holds = rundir.read_provenance(run_dir)
     if holds is None:
         return starts[0]
     for start in starts:
@@ -127,11 +127,13 @@ def _start_in(run_dir: Path, starts: list[Start]) -> Start:
 
 def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any]) -> bool:
     """Write config.yaml and provenance.json; whether the run was begun by an earlier process."""
-    provenance = rundir.read_json(run_dir / rundir.PROVENANCE)
+    provenance = rundir.read_provenance(run_dir)
     begun = provenance is not None
     if provenance is None:
         rundir.write_text(run_dir / rundir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed.saved)))
         parent_dir = str(start.directory) if start.directory else None
+        if parent_dir is not None and composed.config.init_from != "auto":
+            parent_dir = composed.saved["init_from"]  # as written: it may name an environment variable
         provenance = {
             "run_id": start.run_id,
             "parent": start.parent,
@@ -165,8 +167,8 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
 
 def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
     say(f"run {start.run_id} in {run_dir} is {done.get('status')} already; nothing to do")
-    provenance = rundir.read_json(run_dir / rundir.PROVENANCE)
-    if provenance is not None and provenance["sessions"][-1]["code"] != code_digest():
+    provenance = rundir.read_provenance(run_dir)
+    if provenance is not None and provenance["sessions"][-1].get("code") != code_digest():
         say("the code has changed since; remove the directory to run it again with today's")
     for line in result_lines(done):
         say(line)

@@ -119,6 +119,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def read_provenance(run_dir: Path) -> dict[str, Any] | None:
+    """Which run a directory holds, and its sessions so far; None if it holds none. Raises StorageError."""
+    path = run_dir / PROVENANCE
+    content = read_json(path)
+    if content is None:
+        return None
+    sessions = content.get("sessions")
+    listed = isinstance(sessions, list) and sessions and all(isinstance(one, dict) for one in sessions)
+    if not listed or not isinstance(content.get("run_id"), str):
+        raise StorageError(f"{path} does not say which run this is: it needs a run_id and sessions")
+    return content
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object atomically; NaN and infinity, which JSON does not know, become null."""
     write_text(path, json.dumps(_finite(content), indent=2) + "\n")

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tedg.compose import Composed
-from tedg.errors import StorageError
 from tedg.identity import parent_command, parent_of, run_id, weights_digest
-from tedg.rundir import PROVENANCE, RESULT, WEIGHTS, find, read_json
+from tedg.rundir import RESULT, WEIGHTS, find, read_json, read_provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,9 @@ def _finished(composed: Composed, roots: Sequence[Path]) -> Iterator[tuple[Start
 
 def _identity(source: Path) -> str:
     """A finished run's id; of any other run, and of a single checkpoint, a digest of the weights."""
-    provenance = read_json(source / PROVENANCE)
+    provenance = read_provenance(source)
     if provenance is not None and is_finished(source):
-        if not isinstance(run_id := provenance.get("run_id"), str):
-            raise StorageError(f"{source / PROVENANCE} does not say which run this is: it has no run_id")
-        return run_id
+        return str(provenance["run_id"])
     from tedg.learn.saving import weights_in  # imports torch, which a refused configuration must not wait for
 
     return weights_digest(weights_in(source) / WEIGHTS)

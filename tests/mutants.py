@@ -15,7 +15,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -286,6 +288,72 @@ MUTANTS = (
         "                kept = torch.rand(len(noise), *units) >= self.dropout\n",
         "tests/test_noise.py::test_dropout_leaves_out_the_same_units_again_and_none_in_evaluation",
     ),
+    Mutant(
+        "lost: a checkpoint written in place",
+        "tedg/track/checkpoint.py",
+        '    unfinished = directory / f"{final.name}.tmp-{os.getpid()}"\n',
+        "    unfinished = final\n",
+        "tests/test_checkpoint.py::test_a_crash_or_full_disk_at_any_operation_leaves_a_whole_checkpoint",
+    ),
+    Mutant(
+        "lost: renamed before the manifest",
+        "tedg/track/checkpoint.py",
+        "        _write(unfinished / _MANIFEST, _manifest(step, files, meta or {}, quality))\n"
+        "        _sync_directory(unfinished)\n"
+        "        os.rename(unfinished, final)\n",
+        "        os.rename(unfinished, final)\n"
+        "        _write(final / _MANIFEST, _manifest(step, files, meta or {}, quality))\n",
+        "tests/test_checkpoint.py::test_a_crash_or_full_disk_at_any_operation_leaves_a_whole_checkpoint",
+    ),
+    Mutant(
+        "lost: a file's hash ignored",
+        "tedg/track/checkpoint.py",
+        '            if _digest(content) != expected["sha256"]:\n',
+        "            if False:\n",
+        "tests/test_checkpoint.py::test_every_single_bit_flip_of_a_weight_is_noticed",
+    ),
+    Mutant(
+        "lost: a random generator forgotten",
+        "tedg/learn/trainer.py",
+        '{"sampling": self.sampling, "minibatches": minibatches}',
+        '{"sampling": self.sampling}',
+        "tests/test_resume.py::test_stopped_after_every_update_it_ends_as_if_never_stopped[plain]",
+    ),
+    Mutant(
+        "lost: the optimiser skipped in rollback",
+        "tedg/learn/ppo.py",
+        '        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))\n',
+        "",
+        "tests/test_faults.py::test_rewards_that_are_not_numbers_end_the_run_with_its_good_weights",
+    ),
+    Mutant(
+        "lost: a game's digest ignored",
+        "tedg/envs/observation.py",
+        "if position.digest not in (None, shown.digest(env))",
+        "if False",
+        "tests/test_resuming_games.py::test_a_game_that_strays_is_given_up_and_the_next_begins[nethack]",
+    ),
+    Mutant(
+        "lost: games begun anew",
+        "tedg/learn/saving.py",
+        'bytes.fromhex(place["actions"])',
+        'b""',
+        "tests/test_resume.py::test_stopped_after_every_update_it_ends_as_if_never_stopped[plain]",
+    ),
+    Mutant(
+        "lost: rows after the checkpoint kept",
+        "tedg/track/runlog.py",
+        "            log.truncate_after(update)\n",
+        "            pass\n",
+        "tests/test_resume.py::test_torn_and_late_rows_are_dropped_and_written_again[row]",
+    ),
+    Mutant(
+        "lost: worker's games called dead",
+        "tedg/envs/vector.py",
+        "        memory.terminated[row], memory.truncated[row] = False, True\n",
+        "        memory.terminated[row], memory.truncated[row] = True, False\n",
+        "tests/test_lost_workers.py::test_its_games_are_cut_off_and_the_others_go_on[out of memory]",
+    ),
 )
 
 
@@ -293,71 +361,86 @@ def main(wanted: list[str]) -> int:
     """Print a table of mutants and what became of each; returns the exit code."""
     mutants = [m for m in MUTANTS if not wanted or any(part in m.name for part in wanted)]
     start, survived = time.monotonic(), 0
-    code, reason = _check_unchanged(sorted({m.test for m in mutants}))
-    if code != 0:
-        print(f"the tests fail without any mutant; repair them first\n{reason}")
-        return 1
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for mutant, (verdict, reason) in zip(mutants, pool.map(_try, mutants), strict=True):
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(cores) as pool:
+        copies = Copies(Path(folder), cores)
+        code, reason = _check_unchanged(copies, sorted({m.test for m in mutants}))
+        if code != 0:
+            print(f"the tests fail without any mutant; repair them first\n{reason}")
+            return 1
+        verdicts = pool.map(partial(_try, copies), mutants)
+        for mutant, (verdict, reason) in zip(mutants, verdicts, strict=True):
             survived += verdict != "red"
             print(f"{mutant.name:<36} {verdict:<8} {mutant.test}\n{'':<45} {reason}", flush=True)
     print(f"{len(mutants)} mutants, {survived} not noticed, {time.monotonic() - start:.0f} s")
     return int(survived > 0)
 
 
-@contextmanager
-def _copy() -> Iterator[Path]:
-    """A temporary copy of all that the tests need."""
-    with tempfile.TemporaryDirectory() as folder:
+class Copies:
+    """Folders for copies of all that the tests need; each is used again and again, by one at a time.
+
+    Compiled kernels are kept by the path of their source, so only a mutant of theirs has to wait for them.
+    """
+
+    def __init__(self, root: Path, count: int) -> None:
+        self.kernels = root / "kernels"
+        self._free: Queue[Path] = Queue()
+        for number in range(count):
+            self._free.put(root / f"copy-{number}")
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """A copy of the repository as it is."""
+        folder = self._free.get()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         for name in COPIED:
-            source, target = REPOSITORY / name, Path(folder) / name
+            source, target = REPOSITORY / name, folder / name
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
-                shutil.copy(source, target)
-        yield Path(folder)
+                shutil.copy2(source, target)
+        yield folder
+        self._free.put(folder)
+
+    def environment(self, copy: Path) -> dict[str, str]:
+        """Variables for a process that is to import the copy."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TEDG_")},
+            "PYTHONPATH": str(copy),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NUMBA_CACHE_DIR": str(self.kernels),
+            "OMP_NUM_THREADS": "1",
+        }
 
 
-def _check_unchanged(tests: list[str]) -> tuple[int, str]:
+def _check_unchanged(copies: Copies, tests: list[str]) -> tuple[int, str]:
     """What `_run` says of a copy without any mutant."""
-    with _copy() as copy:
+    with copies.fresh() as copy:
         command = [sys.executable, "-c", "import tedg; print(tedg.__file__)"]
-        found = subprocess.check_output(command, cwd=copy, env=_environment(copy), text=True).strip()
+        found = subprocess.check_output(command, cwd=copy, env=copies.environment(copy), text=True).strip()
         # An installed checkout must not hide the copy, or every mutant would survive.
         assert Path(found).is_relative_to(copy), f"{found} is not inside {copy}"
-        return _run(copy, tests)
+        return _run(copies, copy, tests)
 
 
-def _try(mutant: Mutant) -> tuple[str, str]:
+def _try(copies: Copies, mutant: Mutant) -> tuple[str, str]:
     """(verdict, why): the verdict is "red" where the test fails as it should."""
-    with _copy() as copy:
+    with copies.fresh() as copy:
         path = copy / mutant.file
         text = path.read_text()
         if text.count(mutant.old) != 1:
             return "NO PLACE", f"its text is {text.count(mutant.old)} times in {mutant.file}"
         path.write_text(text.replace(mutant.old, mutant.new))
-        code, reason = _run(copy, [mutant.test])
+        code, reason = _run(copies, copy, [mutant.test])
         return {0: "GREEN", FAILED: "red"}.get(code, "BROKEN"), reason
 
 
-def _environment(copy: Path) -> dict[str, str]:
-    # The kernels are short here, so running them as plain Python is faster than compiling them each time.
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TEDG_")},
-        "PYTHONPATH": str(copy),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "NUMBA_DISABLE_JIT": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def _run(copy: Path, tests: list[str]) -> tuple[int, str]:
+def _run(copies: Copies, copy: Path, tests: list[str]) -> tuple[int, str]:
     """pytest's exit code, and the first line that explains a failure."""
     ids = [test if "::" in test else f"{TESTS}::{test}" for test in tests]
-    # Compiled kernels wrap around silently, as a hash should; plain Python warns.
-    quiet = ["-W", "ignore:overflow encountered:RuntimeWarning", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *quiet, *ids]
-    done = subprocess.run(command, cwd=copy, env=_environment(copy), capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *ids]
+    done = subprocess.run(command, cwd=copy, env=copies.environment(copy), capture_output=True, text=True)
     reasons = [line[1:].strip() for line in done.stdout.splitlines() if line.startswith("E ")]
     return done.returncode, reasons[0][:100] if reasons else ""
 

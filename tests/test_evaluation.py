@@ -20,6 +20,7 @@ from tedg.learn.evaluation import PolicyPlayer, Summary, play
 from tedg.learn.final import evaluate_all
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 from tedg.learn.stages import make_schedule
+from tedg.processes import WorkerError
 from tedg.track.signals import StopFlag
 
 CPU = torch.device("cpu")
@@ -111,6 +112,14 @@ def test_summary_by_hand():
     assert summary.nonzero_share == pytest.approx(2 / 3)
     assert (summary.mean_return, summary.mean_length) == (2.0, 30.0)
     assert (summary.deepest, summary.deaths) == (3, 2)
+
+
+def test_lost_games_do_not_count():
+    played = [end(10.0), end(20.0, end="lost"), end(30.0, end="lost")]
+    summary = Summary.of(played)
+    assert (summary.games, summary.lost, summary.mean_score) == (1, 2, 10.0)
+    with pytest.raises(WorkerError, match="all 2 held-out games were lost"):
+        Summary.of(played[1:])
 
 
 def test_one_game_has_no_interval():

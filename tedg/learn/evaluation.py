@@ -15,6 +15,7 @@ from tedg.envs.players import Player
 from tedg.errors import Stopped
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy
+from tedg.processes import WorkerError
 from tedg.track.signals import StopFlag
 
 
@@ -23,7 +24,8 @@ class Summary:
     """Held-out games of one player. Intervals are over games: they say how well this one player is
     measured, never whether one kind of player beats another."""
 
-    games: int
+    games: int  # that count: all but the lost ones
+    lost: int  # with the process that played them
     mean_score: float
     standard_error: float
     low: float  # 95 % t-interval of the mean score
@@ -37,13 +39,22 @@ class Summary:
     deaths: int
 
     @staticmethod
-    def of(episodes: list[EpisodeEnd]) -> Summary:
-        """Summarise finished games; at least two are needed for an interval."""
+    def of(played: list[EpisodeEnd]) -> Summary:
+        """Summarise finished games; at least two are needed for an interval.
+
+        Raises WorkerError when all of them were lost.
+        """
+        episodes = [e for e in played if e.end != "lost"]
+        if not episodes:
+            raise WorkerError(
+                f"all {len(played)} held-out games were lost with the processes that played them"
+            )
         scores = np.array([e.score for e in episodes], float)
         error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
         half = float(stats.t.ppf(0.975, len(scores) - 1)) * error if len(scores) > 1 else math.nan
         return Summary(
             games=len(episodes),
+            lost=len(played) - len(episodes),
             mean_score=float(scores.mean()),
             standard_error=error,
             low=float(scores.mean()) - half,
@@ -83,7 +94,7 @@ def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> Summary:
 
     Environment i must play games i, i + N, i + 2N, ... of the list, so that which games count depends
     neither on the player nor on how fast games end. Games beyond the list are not counted. Raises
-    Stopped when `stop` is requested.
+    Stopped when `stop` is requested, and WorkerError when all games are lost.
     """
     counted: list[EpisodeEnd] = []
     played = np.zeros(env.num_envs, int)

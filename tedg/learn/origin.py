@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.errors import ConfigError
-from tedg.rundir import PROVENANCE, read_json
+from tedg.rundir import read_provenance
 from tedg.track.checkpoint import Checkpoint
 
 # What two sessions of a run must share for it to end as one that was never stopped.
@@ -24,7 +24,7 @@ class Origin:
     @staticmethod
     def of(run_dir: Path) -> Origin:
         """As provenance.json has it. Raises StorageError when that cannot be read."""
-        provenance = read_json(run_dir / PROVENANCE)
+        provenance = read_provenance(run_dir)
         if provenance is None:
             return Origin({})
         now = provenance["sessions"][-1]

@@ -349,6 +349,9 @@ class Trainer:
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
         evaluation, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
+        for player, summary in evaluation.items():
+            if summary["lost"]:
+                self.console.warn(f"{summary['lost']} held-out games of {player} were lost and do not count")
         generator = torch.Generator(self.device).manual_seed(self.config.seed)
         return {
             **self._totals(),
