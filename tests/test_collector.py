@@ -39,6 +39,12 @@ class Recorder:
     def step(self, actions):
         raise AssertionError("a collector steps group by group")
 
+    def positions(self):
+        return self.env.positions()
+
+    def resume(self, positions):
+        raise AssertionError("nothing is resumed here")
+
     @property
     def observations(self):
         steps = [

@@ -102,9 +102,11 @@ def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option)
 @every_option
 def test_a_saved_policy_is_the_same_policy(option, tmp_path):
     env, policy, learner, settings = make(option)
-    rollout = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0)).collect(settings)
+    collector = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0))
+    rollout = collector.collect(settings)
     learner.update(rollout, settings)
-    save(tmp_path, RunState([0] * env.num_envs), learner, {"one": torch.Generator()}, keep=1)
+    generators = {"one": torch.Generator()}
+    save(tmp_path, RunState(), learner, generators, collector.state(), keep=1, meta={}, quality=None)
     saved = find(tmp_path, pytest.fail)
     other = make(option, "seed=1")[1]
     other.load_state_dict(saved.tensors["model"])

@@ -42,6 +42,12 @@ class Patience:
     def receive(self, group):
         raise AssertionError("games are played with step")
 
+    def positions(self):
+        raise AssertionError("held-out games are played to their end")
+
+    def resume(self, positions):
+        raise AssertionError("held-out games are played to their end")
+
     def reset(self):
         self.episode = np.zeros(self.num_envs, int)
         self.length = np.zeros(self.num_envs, int)
@@ -142,6 +148,7 @@ class Recorder:
     def __init__(self, env):
         self.env, self.spec, self.num_envs, self.plays = env, env.spec, env.num_envs, []
         self.groups, self.send, self.receive = env.groups, env.send, env.receive
+        self.positions, self.resume = env.positions, env.resume
 
     def reset(self):
         self.plays.append([])

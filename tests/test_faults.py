@@ -274,6 +274,7 @@ def test_learner_processes_that_die_again_and_again_end_the_run(compose_tiny, tm
         raise WorkerError("learner process 1 was killed")
 
     monkeypatch.setattr(shards.Shards, "backward", backward)
+    monkeypatch.setattr(ppo, "MAX_RESTARTS", 1)
     with pytest.raises(WorkerError) as ended:
         run(compose_tiny("threads=2", *sizes).config, tmp_path / "run")
     assert ended.value.exit_code == 1

@@ -160,7 +160,7 @@ def test_a_checkpoint_without_weights_is_no_start(tmp_path: Path, compose_tiny: 
         possible_starts(compose_tiny(f"init_from={tmp_path}"), [])
     (tmp_path / "result.json").write_text('{"status": "finished"}')
     (tmp_path / "provenance.json").write_text("{}")
-    with pytest.raises(StorageError, match="has no run_id"):
+    with pytest.raises(StorageError, match="needs a run_id"):
         possible_starts(compose_tiny(f"init_from={tmp_path}"), [])
     (tmp_path / "provenance.json").write_text("[" * 100_000)
     with pytest.raises(StorageError, match="cannot be read"):

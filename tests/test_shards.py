@@ -74,9 +74,12 @@ def test_a_killed_process_is_named():
     (child,) = learner.shards._children
     child.process.kill()
     with pytest.raises(WorkerError, match=r"^learner process 1 \(process \d+\) was killed by SIGKILL"):
-        learner.update(rollout, settings)
+        learner.shards.evaluate(torch.arange(128))
     with pytest.raises(WorkerError, match="closed"):
-        learner.update(rollout, settings)
+        learner.shards.begin(learner.shards._inputs, settings.routing)
+    learner.shards.restart()
+    assert learner.update(rollout, settings).incidents == []
+    learner.close()
 
 
 def test_closing_ends_the_processes():

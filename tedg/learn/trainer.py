@@ -13,7 +13,7 @@ import torch
 from tedg.config import RunConfig
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.vector import training_seeds
-from tedg.errors import DivergedError, Stopped, StorageError
+from tedg.errors import DivergedError, Stopped
 from tedg.learn import figures
 from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes
@@ -24,17 +24,15 @@ from tedg.learn.rollout import Collector, CollectorState, Rollout
 from tedg.learn.saving import RunState, find, load_weights, resume, save
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.learn.stages import Settings, Stage, make_schedule
+from tedg.learn.storage import Storage
 from tedg.models.build import parameters_per_part
 from tedg.rundir import CHECKPOINTS
 from tedg.track.checkpoint import Checkpoint, best
 from tedg.track.console import Console, Progress
 from tedg.track.diagnostics import Warnings, dead_attention_warning
-from tedg.track.metrics import read_episodes, read_metrics
+from tedg.track.metrics import read_episodes
 from tedg.track.restore import RandomSource, process_generators
-from tedg.track.runlog import RunLog
 from tedg.track.signals import StopFlag
-
-MAX_STORAGE_FAILURES = 3  # updates in a row whose records or checkpoint could not be written
 
 
 def train(
@@ -87,6 +85,7 @@ class Trainer:
             self._learner_threads(),
         )
         self.state = RunState()
+        self.collector: Collector | None = None  # none while no games are played
         self._games: CollectorState | None = None  # as the checkpoint that the run goes on from has them
         if saved is not None:
             self._go_on_from(saved)
@@ -95,25 +94,10 @@ class Trainer:
             console.note(f"weights taken from {initial_weights}")
             if fresh:
                 console.note(f"left fresh by init_except: {', '.join(fresh)}")
-        self._saved_update = self.state.update
-        self._storage_failures = 0
-        self._storage_seconds = 0.0  # since the last row of timings
-        if saved is None:
-            self._require_unsaved()
-        self.log = RunLog(
-            run_dir, self.state.update, self.state.env_steps, config.logger.tensorboard, console.warn
+        self.storage = Storage(
+            run_dir, config, self.state.update, self.state.env_steps, self._save, console.warn
         )
         self._episodes = [_episode(row) for row in read_episodes(run_dir / "episodes.csv")]
-
-    def _require_unsaved(self) -> None:
-        """A run without a checkpoint may have recorded no more than what comes before the first one."""
-        path = self.run_dir / "metrics.jsonl"
-        rows = len(read_metrics(path)) if path.exists() else 0
-        if rows >= self.config.checkpoint.every_updates + MAX_STORAGE_FAILURES:
-            raise StorageError(
-                f"{path} has {rows} updates, but {self.run_dir / CHECKPOINTS} has no checkpoint: "
-                f"bring it back, or remove {self.run_dir} to start from scratch"
-            )
 
     def _go_on_from(self, saved: Checkpoint) -> None:
         self.origin.check(saved, self.console.warn)
@@ -126,7 +110,7 @@ class Trainer:
     def close(self) -> None:
         """Release games, files and the console."""
         self.console.close()
-        self.log.close()
+        self.storage.close()
         self.learner.close()
         self.env.close()
 
@@ -142,25 +126,17 @@ class Trainer:
             self.console.warn(warning)
         if (reason := self.learner.alignment_off) is not None:
             self.console.note(f"the alignment loss is off: {reason}")
-        collector: Collector | None = None
         for number, stage in enumerate(self.stages):
             while self.done < stage.end:
-                if collector is None:
-                    collector = self._begin_games()
-                self._update(stage, collector, number)
-        if collector is not None:
-            self._save(collector)
+                if self.collector is None:
+                    self.collector = self._begin_games()
+                self._update(stage, self.collector, number)
+        self.storage.save(self.state.update, scheduled=True)
         return self._finish()
 
     def _begin_games(self) -> Collector:
-        return Collector(
-            self.env,
-            self.policy,
-            self.config.ppo.num_steps,
-            self.device,
-            self.sampling,
-            self._games,
-        )
+        steps = self.config.ppo.num_steps
+        return Collector(self.env, self.policy, steps, self.device, self.sampling, self._games)
 
     def _summary(self) -> dict[str, str]:
         parts = parameters_per_part(self.policy)
@@ -191,17 +167,18 @@ class Trainer:
             "time/env": env_seconds,
             "time/policy": collected - start - env_seconds,
             "time/learning": learned - collected,
-            "time/storage": self._storage_seconds,
+            "time/storage": self.storage.seconds,  # for the update before
             "time/steps_per_second": rollout.num_samples / (learned - start),
         }
         metrics = self._metrics(rollout, result, settings, number)
         state.border_kl = self._border_kl(rollout, settings, number)
-        self._store(collector, metrics, timing, rollout.episodes)
+        urgent = self.stop.save
+        self.storage.note(state.update, state.env_steps, metrics, timing, rollout.episodes, urgent)
         self._report(stage, metrics, timing)
         if state.rollbacks_in_a_row >= self.config.ppo.max_rollbacks:
-            self._give_up(result.fault, rollout, settings, collector)
+            self._give_up(result.fault, rollout, settings)
         if self.stop.requested:
-            self._save(collector)
+            self.storage.save(state.update, scheduled=False)
             raise Stopped(self.stop.exit_code)
 
     def _border_kl(self, rollout: Rollout, settings: Settings, number: int) -> float | None:
@@ -238,10 +215,10 @@ class Trainer:
             f"before it ({state.rollbacks_in_a_row} of {self.config.ppo.max_rollbacks} in a row)"
         )
 
-    def _give_up(self, fault: str | None, rollout: Rollout, settings: Settings, collector: Collector) -> None:
+    def _give_up(self, fault: str | None, rollout: Rollout, settings: Settings) -> None:
         count = self.state.rollbacks_in_a_row
         bundle = write_debug_bundle(self.run_dir, self.state.update, str(fault), rollout, settings)
-        self._save(collector)
+        self.storage.save(self.state.update, scheduled=False)
         raise DivergedError(
             f"{count} updates in a row had to be undone ({fault}); the last good weights are in "
             f"{self.run_dir / CHECKPOINTS}, the rollout is in {bundle}. "
@@ -289,45 +266,20 @@ class Trainer:
         for warning in self.warnings.check(metrics, min(self.done / self.budget.total, 1.0)):
             self.console.warn(warning)
 
-    def _store(
-        self,
-        collector: Collector,
-        metrics: dict[str, Any],
-        timing: dict[str, float],
-        episodes: list[EpisodeEnd],
-    ) -> None:
-        """Write an update's records, and a checkpoint when one is due; a disk may be full for a while."""
-        start = time.monotonic()
-        unsaved = self.state.update - self._saved_update
-        try:
-            self.log.append(self.state.update, self.state.env_steps, metrics, timing, episodes)
-            if self.stop.save or unsaved >= self.config.checkpoint.every_updates:
-                self._save(collector)
-        except StorageError as error:
-            self._storage_failures += 1
-            count = f"{self._storage_failures} of {MAX_STORAGE_FAILURES} times in a row"
-            if self._storage_failures == MAX_STORAGE_FAILURES:
-                raise StorageError(f"{error} ({count})") from error
-            self.console.warn(f"{error} ({count}); training goes on and tries again after the next update")
-        else:
-            self._storage_failures = 0
-        self._storage_seconds = time.monotonic() - start
-
-    def _save(self, collector: Collector) -> None:
-        if self.state.update == self._saved_update:
-            return
-        self.log.sync()
+    def _save(self, scheduled: bool) -> None:
+        assert self.collector is not None
         save(
             self.run_dir,
             self.state,
             self.learner,
             self.generators,
-            collector.state(),
+            self.collector.state(),
             keep=self.config.checkpoint.keep,
             meta=self.origin.meta,
-            quality=figures.recent_figures(self._episodes).get("rollout/mean_return"),
+            # Others are not written in every run of this configuration, and must not be its best.
+            quality=figures.recent_figures(self._episodes).get("rollout/mean_return") if scheduled else None,
         )
-        self._saved_update, self.stop.save = self.state.update, False
+        self.stop.save = False
         self.console.saved()
 
     def _totals(self) -> dict[str, Any]:
