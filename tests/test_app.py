@@ -257,7 +257,10 @@ def test_a_missing_gpu_is_found_before_anything_is_made(compose_tiny: Compose, t
         pytest.skip("there is a GPU")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75), (signal.SIGUSR2, 75)],
+)
 def test_the_first_signal_only_raises_the_flag(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
     with stop_on_signals() as stop:

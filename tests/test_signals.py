@@ -77,8 +77,8 @@ def training(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 75), (signal.SIGUSR2, 75)],
-    ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"],
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 75)],
+    ids=["SIGTERM", "SIGINT", "SIGUSR2"],
 )
 def test_a_signal_to_all_processes_saves_and_stops(number, code, training):
     one = training()
@@ -169,7 +169,7 @@ def test_under_submitit_sigterm_saves_and_the_run_goes_on(training):
     assert one.process.poll() is None
 
 
-def test_a_killed_run_leaves_no_process_and_gives_its_lock_free(training):
+def test_a_killed_run_leaves_no_process(training):
     one = training(environment="nethack")
     one.wait_for_updates(1)
     children = one.children()
@@ -179,9 +179,3 @@ def test_a_killed_run_leaves_no_process_and_gives_its_lock_free(training):
     assert len(children) == 3
     assert wait_until_gone(children) == []
     assert set(os.listdir("/dev/shm")) <= shared
-    again = training(environment="nethack")
-    again.wait_for_updates(2)
-    other = training(environment="nethack")
-    found, output = other.end()
-    assert found == 2
-    assert f"is in use by host {os.uname().nodename} pid {again.process.pid}" in output
