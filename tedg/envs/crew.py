@@ -108,6 +108,7 @@ class Crew:
         for worker in self._workers:
             for group in worker.blocks:
                 worker.idle.discard(group)
+                worker.replaced.discard(group)
                 self._tell(worker, _Command(kind, group, slot))
 
     def step(self, group: int, slot: int) -> None:
