@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tedg.compose import compose
-from tedg.identity import parent_command, parent_of, run_id
+from tedg.identity import _canonical, parent_command, parent_of, run_id
 
 
 def identity(*overrides: str, parent: str | None = None) -> str:
@@ -62,6 +62,14 @@ def test_equal(first: list[str], second: list[str]) -> None:
 )
 def test_different(override: str) -> None:
     assert identity(override) != identity()
+
+
+def test_keys_that_came_later_leave_the_ids_of_earlier_runs_alone() -> None:
+    canonical = _canonical(compose().config)
+    assert "init_except" not in canonical
+    assert not {"max_kl", "max_value_loss"} & canonical["ppo"].keys()
+    for override in ("init_except=[fusion.]", "ppo.max_kl=5", "ppo.max_value_loss=10"):
+        assert identity(override) != identity()
 
 
 def test_the_start_counts() -> None:
