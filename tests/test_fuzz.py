@@ -24,6 +24,7 @@ from conftest import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from test_hypergraph import VALID
 
 from tedg.checks import check_config
 from tedg.compose import compose, group_options
@@ -222,31 +223,12 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-SMALL = {
-    "version": "1",
-    "num_actions": 5,
-    "atoms": [{"name": "hp_low"}, {"name": "prompt", "rare": True, "formula": "x>0"}, {"name": "on_up"}],
-    "experts": ["One", "Two"],
-    "operators": [
-        {
-            "id": "A",
-            "name": "rest",
-            "expert": "One",
-            "preconditions": ["hp_low", "-prompt"],
-            "scene": ["on_up"],
-            "effects": ["-hp_low"],
-            "actions": [0, 4],
-            "target": "anywhere",
-        },
-        {"id": "B", "name": "leave", "expert": "Two", "preconditions": ["on_up"], "actions": [1]},
-    ],
-}
 
 
 @st.composite
 def changed_documents(draw: Callable[..., Any]) -> bytes:
     """The small document with nodes dropped, repeated or replaced, as JSON."""
-    document: Any = copy.deepcopy(SMALL)
+    document: Any = copy.deepcopy(VALID)
     for _ in range(draw(st.integers(1, 4))):
         node, path = document, draw(st.integers(1, 5))
         for _ in range(path):
@@ -322,8 +304,8 @@ def test_many_hypergraphs_of_other_nodes(content: bytes) -> None:
     loads_or_is_refused(content)
 
 
-DAMAGED_HYPERGRAPHS = damaged(json.dumps(SMALL, indent=1).encode()) | damaged(
-    OmegaConf.to_yaml(OmegaConf.create(SMALL)).encode()
+DAMAGED_HYPERGRAPHS = damaged(json.dumps(VALID, indent=1).encode()) | damaged(
+    OmegaConf.to_yaml(OmegaConf.create(VALID)).encode()
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from seeds_for_tests import Deadly
-from test_workers import contents, make, processes
+from test_workers import contents, make, play, processes
 
 from tedg.compose import compose
 from tedg.envs.observation import Position
@@ -27,17 +27,6 @@ def nethack(**kwargs):
 def toy(**_):
     overrides = ["env=fake", "env.num_envs=5", f"env.max_episode_steps={CAP}"]
     return make_env(compose(overrides).config, training_seeds(3))
-
-
-def play(env, observation, steps, player):
-    kept = []
-    for _ in range(steps):
-        step = env.step(player.act(observation))
-        observation = step.observation
-        final = None if step.final_observation is None else contents(step.final_observation)
-        arrays = (step.reward, step.terminated, step.truncated, step.final_index)
-        kept.append((contents(observation), final, [a.tobytes() for a in arrays], step.episodes))
-    return observation, kept
 
 
 @pytest.mark.parametrize("steps", [0, 1, 33, 111])

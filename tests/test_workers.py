@@ -35,17 +35,22 @@ def make(num_envs=5, cap=25, seeds=None, **kwargs):
 
 def history(env, steps=120):
     """Everything that an environment hands out, as plain values, under a random legal player."""
-    player = RandomLegalPlayer(env.num_envs, 0)
     observation = env.reset()
-    kept = [contents(observation)]
+    _, kept = play(env, observation, steps, RandomLegalPlayer(env.num_envs, 0))
+    env.close()
+    return [contents(observation), *kept]
+
+
+def play(env, observation, steps, player):
+    """The last observation, and everything that the environment hands out until then, as plain values."""
+    kept = []
     for _ in range(steps):
         step = env.step(player.act(observation))
         observation = step.observation
         final = None if step.final_observation is None else contents(step.final_observation)
         arrays = (step.reward, step.terminated, step.truncated, step.final_index)
         kept.append((contents(observation), final, [a.tobytes() for a in arrays], step.episodes))
-    env.close()
-    return kept
+    return observation, kept
 
 
 def contents(observation):
