@@ -7,7 +7,7 @@ import pytest
 from nle.env import tasks
 
 from tedg.envs.frames import FRAME_KEYS
-from tedg.envs.rewards import AIM, EPISODE, TASKS, judge
+from tedg.envs.rewards import AIM, EPISODE, EXPLORED, TASKS, judge
 
 CAP = 12
 ROW = np.zeros(1, np.int64)
@@ -30,7 +30,7 @@ def test_judged_as_nle_does(task):
     env = getattr(tasks, task)(observation_keys=FRAME_KEYS)
     oracle = TASKS["NetHackOracle"].first_glyph
     assert getattr(env, "oracle_glyph", oracle) == oracle
-    episodes = np.zeros(1, EPISODE)
+    episodes, explored = np.zeros(1, EPISODE), np.zeros((1, *EXPLORED), np.int16)
     over, terminated, truncated = (np.zeros(1, bool) for _ in range(3))
     reward = np.zeros(1, np.float32)
     seen = set()
@@ -38,6 +38,7 @@ def test_judged_as_nle_does(task):
         glyphs, blstats, internal = made_up(rng, oracle)
         env.dungeon_explored = {}
         episodes[:] = 0
+        explored[:] = 0
         episodes["blstats"], episodes["hunger"] = blstats, internal[0, 7]
         before, total, deepest = (blstats[0], internal[0]), 0.0, 0
         for length in range(1, CAP + 1):
@@ -47,19 +48,8 @@ def test_judged_as_nle_does(task):
             frame = [glyphs[0], blstats[0], *[None] * 5, internal[0]]
             status = env.StepStatus(bool(over[0]) or env._is_episode_end(frame))
             expected = float(env._reward_fn([None, before[0], *[None] * 5, before[1]], 0, frame, status))
-            judge(
-                ROW,
-                *TASKS[task],
-                CAP,
-                glyphs,
-                blstats,
-                internal,
-                over,
-                episodes,
-                reward,
-                terminated,
-                truncated,
-            )
+            seen_now, judged = (glyphs, blstats, internal, over), (reward, terminated, truncated)
+            judge(ROW, *TASKS[task], CAP, *seen_now, episodes, explored, *judged)
             total += expected
             assert (reward[0], terminated[0]) == (np.float32(expected), bool(status))
             assert truncated[0] == (not status and length == CAP)

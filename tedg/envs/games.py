@@ -9,7 +9,7 @@ from nle import nethack as nh
 from tedg.envs.frames import Frames
 from tedg.envs.nethack import NetHackGame
 from tedg.envs.observation import EpisodeEnd
-from tedg.envs.rewards import HUNGER, INTERNAL, TASKS, judge, unsettled
+from tedg.envs.rewards import EXPLORED, HUNGER, INTERNAL, TASKS, judge, unsettled
 
 
 class Games:
@@ -38,6 +38,7 @@ class Games:
         self._internal = np.zeros((num_envs, INTERNAL), np.int32)
         self._over = np.zeros(num_envs, np.bool_)
         self._episodes = episodes
+        self._explored = np.zeros((num_envs, *EXPLORED), np.int16)
         self._games = [
             NetHackGame(task, frames.row(row) | {"internal": self._internal[row]}) for row in range(num_envs)
         ]
@@ -46,6 +47,7 @@ class Games:
         """Begin game `number` of a plan, the one that `seed` names; its first frame is in the row."""
         episodes = self._episodes
         episodes[row] = 0
+        self._explored[row] = 0
         episodes["number"][row] = number  # known even if NetHack does not survive the start
         episodes["seed"][row] = seed
         self._playing[row] = True
@@ -80,7 +82,8 @@ class Games:
             over[row] = games[row].answer()
             playing[row] = False
         seen = (frames.glyphs, frames.blstats, self._internal)
-        judge(rows, *rules, *seen, over, self._episodes, reward, terminated, truncated)
+        so_far = (self._episodes, self._explored)
+        judge(rows, *rules, *seen, over, *so_far, reward, terminated, truncated)
         for row in rows[terminated[rows] & ~over[rows]].tolist():
             playing[row] = True
             games[row].quit()

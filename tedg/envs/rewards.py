@@ -15,7 +15,6 @@ from tedg.envs.glyphs import NUM_MONSTERS, PET_OFFSET, STONE
 INTERNAL = 9  # length of NLE's observation of that name
 ASKS, WANTS_TEXT, SHOWS_MORE, ON_STAIRS_DOWN, HUNGER = 1, 2, 3, 4, 7  # what is where in it
 _IDLE = -0.01  # NLE's penalty for a step in which no game time passes
-_DUNGEONS, _LEVELS = 16, 64  # more than NetHack has, and than one dungeon has
 
 
 # What a task rewards: points of the in-game score, reaching its aim (which ends the game) by 1, pieces of
@@ -45,7 +44,9 @@ TASKS: dict[str, Task] = {
     "NetHackScout": Task(EXPLORATION),
 }
 
-# An episode so far.
+EXPLORED = (16, 64)  # dungeons and levels, more than NetHack and a dungeon of it have: cells seen of each
+
+# An episode so far, but for what was explored: as much as is passed on after every step.
 EPISODE = np.dtype(
     [
         ("number", np.int64),  # in its environment's plan, from 0
@@ -56,7 +57,6 @@ EPISODE = np.dtype(
         ("aimed", np.bool_),  # the aim was reached
         ("hunger", np.int64),  # NetHack's nutrition after the last step
         ("blstats", np.int64, BLSTATS),  # of the last living frame
-        ("explored", np.int16, (_DUNGEONS, _LEVELS)),  # cells seen of each level
     ],
     align=True,
 )
@@ -92,11 +92,12 @@ def judge(
     internal: npt.NDArray[np.int32],
     over: npt.NDArray[np.bool_],
     episodes: npt.NDArray[np.void],
+    explored: npt.NDArray[np.int16],
     reward: npt.NDArray[np.float32],
     terminated: npt.NDArray[np.bool_],
     truncated: npt.NDArray[np.bool_],
 ) -> None:
-    """Judge a step of the games `rows`: carry `episodes` [B] on and fill the three arrays [B] after them.
+    """Judge a step of the games `rows`: carry `episodes` [B] and `explored` on and fill those after them.
 
     `kind` and the three after it are the fields of a `Task`. glyphs [B, 21, 79], blstats [B, 27] and
     internal [B, 9] are the frames that the step led to; `over` [B] are the games that NetHack itself has
@@ -110,7 +111,7 @@ def judge(
             and (not on_stairs or internal[r, ON_STAIRS_DOWN] != 0)
             and (first_glyph > last_glyph or _beside(glyphs[r], now, first_glyph, last_glyph))
         )
-        gain = _reward(kind, glyphs[r], now, internal[r, HUNGER], episode)
+        gain = _reward(kind, glyphs[r], now, internal[r, HUNGER], episode, explored[r])
         episode.length += 1
         episode.episode_return += gain
         reward[r] = gain
@@ -124,7 +125,12 @@ def judge(
 
 @kernel_part
 def _reward(
-    kind: int, glyphs: npt.NDArray[np.int16], now: npt.NDArray[np.int64], hunger: int, episode: Any
+    kind: int,
+    glyphs: npt.NDArray[np.int16],
+    now: npt.NDArray[np.int64],
+    hunger: int,
+    episode: Any,
+    explored: npt.NDArray[np.int16],
 ) -> float:
     before = episode.blstats
     penalty = _IDLE if now[nh.NLE_BL_TIME] == before[nh.NLE_BL_TIME] else 0.0
@@ -143,8 +149,8 @@ def _reward(
         for x in range(glyphs.shape[1]):
             seen += glyphs[y, x] != STONE
     dungeon, level = now[nh.NLE_BL_DNUM], now[nh.NLE_BL_DLEVEL]
-    new = seen - episode.explored[dungeon, level]
-    episode.explored[dungeon, level] = seen
+    new = seen - explored[dungeon, level]
+    explored[dungeon, level] = seen
     return new + penalty
 
 
