@@ -4,13 +4,24 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# Ends with a sentence where $(PYTHON) is none that this can be installed with.
+define PYTHON_FITS
+command -v $(PYTHON) > /dev/null || { echo "error: there is no $(PYTHON); name a Python 3.11 to 3.13: make setup PYTHON=/path/to/python" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "error: tedg needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make setup PYTHON=python3.12" >&2; exit 1; }; \
+$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help setup smoke train bench test test-all lint clean
+.PHONY: help setup lock smoke train bench test test-more test-all test-latest lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## make .venv with everything in it (once; again when pyproject.toml changes)
+setup: $(INSTALLED) ## make .venv with the versions of requirements.lock (once; again when that changes)
+
+lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
+	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
 
 smoke: $(INSTALLED) ## check every network and run two real updates of each variant
 	@$(BIN)/python -m tedg.smoke
@@ -21,26 +32,30 @@ train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_
 bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick" (ARGS=--help lists the flags)
 	@$(BIN)/python -m tedg.bench $(ARGS)
 
-test: $(INSTALLED) ## run the tests that take seconds
-	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+test: $(INSTALLED) ## run the tests of every module and every earlier mistake (under three minutes)
+	@$(BIN)/python -m pytest -n 2 -m "not more and not slow" $(ARGS)
 
-test-all: $(INSTALLED) ## run all tests
+test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (ten minutes)
+	@$(BIN)/python -m pytest -n 2 -m "more and not slow" $(ARGS)
+
+test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-latest: ## run make test's tests on the newest versions that are allowed, in .venv-latest
+	@$(PYTHON_FITS)
+	@$(PYTHON) tools/install.py .venv-latest
+	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow" $(ARGS)
 
 lint: $(INSTALLED) ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-clean: ## remove .venv and caches; results in outputs/ and multirun/ stay
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove environments and caches; results in outputs/ and multirun/ stay
+	@rm -rf .venv .venv-latest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml
-	@command -v $(PYTHON) > /dev/null || { echo "there is no $(PYTHON); name a Python 3.11 to 3.13: make setup PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "tedg needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make setup PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "installing into .venv (PyTorch is large; this takes minutes, once)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(INSTALLED): pyproject.toml requirements.lock tools/install.py
+	@$(PYTHON_FITS)
+	@$(PYTHON) tools/install.py .venv --lock requirements.lock
 	@touch $@

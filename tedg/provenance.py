@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.compose import conf_dir
+from tedg.locked import environment
 
 DEPENDENCIES = (
     "torch",
@@ -54,6 +55,7 @@ def session(device: str, threads: int) -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": versions(),
+        "environment": environment(),
         "host": platform.node(),
         "system": platform.platform(),
         "cpu": _cpu(),

@@ -1,10 +1,13 @@
-"""Shared by all tests: checks of types and shapes, one thread, small configurations."""
+"""Shared by all tests: checks of types and shapes, one thread, and fixtures."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -12,34 +15,17 @@ for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
 import pytest  # noqa: E402  after the limits
 from jaxtyping import install_import_hook  # noqa: E402
 
+pytest.register_assert_rewrite("support")  # its failures explain themselves as those of tests do
+
+import support.type_checks  # noqa: E402  the hook finds it by its name
+
 # Where tensors are passed around, every annotation of a called function is checked, shapes included.
-install_import_hook(["tedg.models", "tedg.learn"], "type_checks.check")
+install_import_hook(["tedg.models", "tedg.learn"], f"{support.type_checks.__name__}.check")
+
+from support.settings import TINY  # noqa: E402  after the hook
 
 from tedg.compose import Composed, compose  # noqa: E402  after the hook
 from tedg.config import RunConfig  # noqa: E402
-
-TINY = (
-    "env=fake",
-    "env.num_envs=4",
-    "env.max_episode_steps=10",
-    "logic.embedding_dim=8",
-    "logic.output_dim=16",
-    "vision.head_dim=16",
-    "vision.token_dim=8",
-    "policy.router_hidden=[16]",
-    "policy.expert_hidden=[16]",
-    "policy.critic_hidden=[16]",
-    "ppo.num_steps=16",
-    "ppo.num_epochs=1",
-    "ppo.minibatch_size=32",
-    "budget.env_steps=128",
-    "eval.games=2",
-    "eval.players=[random]",
-    "checkpoint.every_updates=1",
-    "logger=none",
-    "device=cpu",
-    "threads=1",
-)
 
 
 @pytest.fixture
@@ -59,8 +45,42 @@ def tiny_config(compose_tiny: Callable[..., Composed]) -> RunConfig:
     return compose_tiny().config
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all temporary files of this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[Any]]:
+    """All processes that the test and what it calls start through `subprocess`, in that order."""
+    processes: list[subprocess.Popen[Any]] = []
+
+    class Recorded(subprocess.Popen[Any]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    return processes
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """PyTorch Geometric's own import warns under this torch; every other warning stays an error."""
     config.addinivalue_line(
         "filterwarnings", r"ignore:`torch\.jit\.(script|script_method)` is deprecated:DeprecationWarning"
     )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest picks tests by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `more` what `more_than_first(count)` says: a test keeps its first cases in the first tier."""
+    seen: dict[str, int] = {}
+    for item in items:
+        marker = item.get_closest_marker("more_than_first")
+        if marker is not None:
+            test = item.nodeid.partition("[")[0]
+            seen[test] = seen.get(test, 0) + 1
+            if seen[test] > marker.args[0]:
+                item.add_marker("more")

@@ -21,22 +21,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from support.settings import ONE_CELL
+
 from tedg.compose import compose, group_options
 from tedg.errors import ConfigError
 from tedg.identity import run_id
 
 AXES = ("vision", "logic", "routing", "stage")  # beside fusion and gate
-SMALL = (
-    "env.num_envs=8",
-    "ppo.num_steps=8",
-    "ppo.num_epochs=1",
-    "ppo.minibatch_size=64",
-    "eval.games=0",
-    "eval.players=[]",
-    "logger=none",
-    "device=cpu",
-    "threads=1",
-)
 STEPS = 320  # five rollouts: the curriculum's stages get one, two and two
 
 
@@ -103,7 +94,7 @@ def main() -> int:
     groups = group_options()[1]
     pairs, refused_pairs = fusions_and_gates(groups)
     others = [[f"{axis}={option}" for option in groups[axis]] for axis in AXES]
-    fixed = [f"env={options.env}", f"budget.env_steps={STEPS}", "init_from=none", *SMALL]
+    fixed = [f"env={options.env}", f"budget.env_steps={STEPS}", "init_from=none", *ONE_CELL]
     fixed += ["env.num_workers=0"] if options.env.startswith("nethack") else []
     cells = [[*pair, *rest, *fixed] for pair in pairs for rest in itertools.product(*others)]
     per_pair = math.prod(len(other) for other in others)

@@ -16,7 +16,8 @@ import multiprocessing
 import os
 import sys
 
-from probes_for_tests import FULL, solve
+from support.probes import solve
+from support.settings import FULL_WIDTH_PROBE
 
 from tedg.compose import group_options
 
@@ -52,7 +53,7 @@ def can(variant, probe):
 
 def seek(fusion):
     """(fusion, its figures on `needle`); training ends early once it is solved."""
-    return fusion, solve("needle", *fusion, updates=NEEDLE_UPDATES, settings=FULL)
+    return fusion, solve("needle", *fusion, updates=NEEDLE_UPDATES, settings=FULL_WIDTH_PROBE)
 
 
 def attempt(task):

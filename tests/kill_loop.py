@@ -30,48 +30,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.settings import LONG_ENOUGH_TO_STOP
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-SMALL = (
-    "logic.embedding_dim=16",
-    "logic.output_dim=32",
-    "policy.expert_hidden=[32]",
-    "policy.critic_hidden=[32]",
-    "logger=tensorboard",
-    "device=cpu",
-    "init_from=none",
-    "stage=curriculum",
-)
-ENVIRONMENTS = {
-    "nethack": (
-        "env=nethack_score",
-        "env.num_envs=8",
-        "env.num_workers=2",
-        "env.max_episode_steps=80",
-        "ppo.num_steps=32",
-        "ppo.minibatch_size=128",
-        "ppo.num_epochs=2",
-        "threads=2",
-        "budget.env_steps=10240",
-        "checkpoint.every_updates=3",
-        "eval.games=8",
-        "eval.players=[random_legal]",
-    ),
-    "toy": (
-        "env=fake",
-        "env.num_envs=4",
-        "env.max_episode_steps=10",
-        "ppo.num_steps=16",
-        "ppo.minibatch_size=32",
-        "vision.head_dim=16",
-        "vision.token_dim=8",
-        "ppo.num_epochs=1",
-        "threads=1",
-        "budget.env_steps=640",
-        "checkpoint.every_updates=2",
-        "eval.games=4",
-        "eval.players=[random]",
-    ),
-}
 GONE_SECONDS = 30  # for the processes of a killed run to end
 
 
@@ -84,7 +45,7 @@ class Runs:
 
     def __init__(self, root: Path, environment: str, fork: bool) -> None:
         self.root, self.fork = root, fork
-        self.overrides = [*ENVIRONMENTS[environment], *SMALL]
+        self.overrides = list(LONG_ENOUGH_TO_STOP[environment])
 
     def start(self, place: str) -> int:
         """Begin or go on in `place`; returns the process."""
@@ -232,7 +193,7 @@ def main() -> int:
     """Run the loop; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100, help="how many runs to kill (default 100)")
-    parser.add_argument("--env", choices=ENVIRONMENTS, default="nethack", help="what they play")
+    parser.add_argument("--env", choices=LONG_ENOUGH_TO_STOP, default="nethack", help="what they play")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--fork", action="store_true", help="fork the runs: saves the imports of each start")
     parser.add_argument("--directory", help="for the runs, kept afterwards (default: a temporary one)")

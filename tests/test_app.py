@@ -14,46 +14,15 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from support.stand_ins import FakeTraining, Lines
 
 from tedg import app, rundir
 from tedg.compose import Composed
-from tedg.config import RunConfig
 from tedg.errors import ConfigError, DivergedError, Stopped, StorageError
 from tedg.learn.setup import make_device
-from tedg.track import checkpoint
-from tedg.track.signals import StopFlag, stop_on_signals
+from tedg.track.signals import stop_on_signals
 
 Compose = Callable[..., Composed]
-
-
-class FakeTraining:
-    """Stands where the trainer is; remembers how it was called and saves weights."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.calls: list[tuple[Path, Path | None]] = []
-
-    def __call__(
-        self, config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag
-    ) -> dict[str, Any]:
-        import torch
-
-        self.calls.append((run_dir, weights_of))
-        weights = {"model": {"w": torch.full((2,), float(len(str(run_dir))))}}
-        checkpoint.save(run_dir / "checkpoints", len(self.calls), weights, {})
-        if self.error is not None:
-            raise self.error
-        return {"updates": 3, "evaluation": {}, "loss": float("nan")}
-
-
-class Lines(list[str]):
-    """Collects what a run says."""
-
-    def __call__(self, text: str) -> None:
-        self.extend(text.splitlines())
-
-    def has(self, part: str) -> bool:
-        return any(part in line for line in self)
 
 
 def test_a_run_leaves_everything_that_names_it(compose_tiny: Compose, tmp_path: Path) -> None:

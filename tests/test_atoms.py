@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from itertools import pairwise
 
-import atoms_oracle as oracle
 import numpy as np
 import pytest
-from nethack_games import empty_frames, moments, update
+from support import atoms_oracle as oracle
+from support.nethack_games import empty_frames, moments, update
 
 from tedg.envs.atoms import ATOMS, AtomTracker
 from tedg.envs.frames import Frames

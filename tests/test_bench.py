@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from support.settings import FASTEST, TINY
 
 from tedg.bench import jobs
 from tedg.bench.__main__ import run
@@ -17,7 +17,7 @@ from tedg.bench.plan import in_turns, plan
 from tedg.bench.variants import find_variants, num_workers, sized
 from tedg.compose import compose, conf_dir
 
-ONE = (*TINY, "fusion=concat", "vision=state")
+ONE = (*TINY, *FASTEST)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,7 @@ def test_flags_and_overrides_mix_and_quick_gives_way_to_what_is_said():
     assert read_flags(["--device", "cpu"]).overrides == ("device=cpu",)
 
 
+@pytest.mark.more
 def test_variants_are_all_fusions_with_all_visions_the_configured_pair_first():
     variants = find_variants(["env=fake"])
     folders = [[path.stem for path in (conf_dir() / group).glob("*.yaml")] for group in ("fusion", "vision")]
@@ -168,6 +169,7 @@ def test_what_a_process_says_before_it_fails_is_the_message():
         jobs.run(jobs.Job("no_such_module", "measure", {}))
 
 
+@pytest.mark.more
 def test_the_learner_alone_is_measured_in_a_process_of_its_own(tmp_path):
     file = tmp_path / "learner.json"
     assert run([*ONE, "--quick", "--only", "learner", "--json", str(file)]) == 0

@@ -7,7 +7,9 @@ import os
 import numpy as np
 import pytest
 import torch
-from models_for_tests import SMALL, seeds, toy
+from support.models import toy
+from support.seeds import numbered_seeds
+from support.settings import NARROW
 from torch import nn
 
 from tedg.bench.arithmetic import flops
@@ -129,7 +131,7 @@ def test_every_kind_of_product_is_counted():
 def test_every_epoch_counts_as_much_as_the_one_before():
     def learning(epochs):
         lines = ["env=fake", "device=cpu", "logger=none", "fusion=concat", "vision=state", "logic=none"]
-        config = compose([*SMALL, *lines, f"ppo.num_epochs={epochs}"]).config
+        config = compose([*NARROW, *lines, f"ppo.num_epochs={epochs}"]).config
         return flops(config)["learning_flops"]
 
     first, second, third = (learning(epochs) for epochs in (1, 2, 3))
@@ -183,9 +185,9 @@ def test_random_actions_are_legal_and_all_of_them():
 
 
 def test_a_replay_repeats_what_was_played_and_can_be_collected_from():
-    config, env, policy = toy(*SMALL, "env.max_episode_steps=6")
+    config, env, policy = toy(*NARROW, "env.max_episode_steps=6")
     replay = Replay(env, 8, seed=0)
-    again = make_env(config, seeds)  # what the toy shows depends on no action
+    again = make_env(config, numbered_seeds)  # what the toy shows depends on no action
     again.reset()
     played = [again.step(np.zeros(8, np.int64)) for _ in range(8)]
     first = replay.reset()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_app import FakeTraining, Lines
+from support.settings import CHECKED, FASTEST, TINY
+from support.stand_ins import FakeTraining, Lines
 
 from tedg import app
 from tedg.compose import Composed, compose
@@ -329,21 +330,11 @@ def test_a_check_is_no_part_of_a_runs_identity() -> None:
     assert run_id(plain, None) == run_id(checked, None)
 
 
-CHECK = (
-    "+experiment=check",
-    "budget.env_steps=null",
-    "eval.games=20",
-    "eval.players=[random_legal]",
-)
-
-
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """A finished run of a check that passes: its overrides and what it said."""
-    from conftest import TINY
-
     place = tmp_path_factory.mktemp("healthy")
-    overrides = [*TINY, *CHECK, f"paths.output_dir={place}", "fusion=concat", "vision=state"]
+    overrides = [*TINY, *CHECKED, *FASTEST, f"paths.output_dir={place}"]
     said = Lines()
     result = app.run(compose(overrides), say=said)
     assert result.values["episodes"] >= 100
@@ -351,6 +342,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     return overrides, result.run_dir
 
 
+@pytest.mark.more
 def test_a_finished_check_is_shown_again_and_can_be_judged_anew(healthy: tuple[list[str], Path]) -> None:
     overrides, run_dir = healthy
     stored = json.loads((run_dir / "check.json").read_text())
@@ -371,6 +363,7 @@ def test_a_finished_check_is_shown_again_and_can_be_judged_anew(healthy: tuple[l
     assert training.calls == []
 
 
+@pytest.mark.more
 def test_the_command_ends_with_the_code_of_a_failed_check(healthy: tuple[list[str], Path]) -> None:
     overrides, run_dir = healthy
     command = [sys.executable, "-m", "tedg.train", *overrides, "check.min_policy_entropy=1"]
@@ -382,9 +375,10 @@ def test_the_command_ends_with_the_code_of_a_failed_check(healthy: tuple[list[st
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.more
 def test_a_learning_rate_far_too_high_is_found(compose_tiny: Compose) -> None:
     with pytest.raises(CheckFailed) as failed:
-        app.run(compose_tiny(*CHECK, "stage.learning_rate=1"), say=(said := Lines()))
+        app.run(compose_tiny(*CHECKED, "stage.learning_rate=1"), say=(said := Lines()))
     assert failed.value.exit_code == 5
     assert said.has("FAIL            policy entropy")
     assert said.has("FAIL            effective keys")
@@ -392,7 +386,7 @@ def test_a_learning_rate_far_too_high_is_found(compose_tiny: Compose) -> None:
 
 
 def test_a_run_that_diverges_is_judged_too_and_keeps_its_own_exit_code(compose_tiny: Compose) -> None:
-    composed = compose_tiny(*CHECK, "stage.learning_rate=1e30")
+    composed = compose_tiny(*CHECKED, "stage.learning_rate=1e30")
     for _ in range(2):  # when it happens, and when it is shown again
         with pytest.raises(DivergedError):
             app.run(composed, say=(said := Lines()))

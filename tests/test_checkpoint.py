@@ -11,6 +11,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from support.forgery import Payload, reseal
 
 from tedg.errors import DivergedError, StorageError
 from tedg.track import checkpoint
@@ -222,25 +223,6 @@ def test_none_valid_is_an_error_never_a_fresh_start(tmp_path, capsys):
     err = capsys.readouterr().err
     assert "ckpt-000000000001" in err
     assert "ckpt-000000000002" in err
-
-
-def reseal(path, **changes):
-    """A manifest that a careful forger would write: all digests right."""
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest.update(changes)
-    for name in manifest["files"]:
-        content = (path / name).read_bytes()
-        manifest["files"][name] = {"sha256": checkpoint._digest(content), "bytes": len(content)}
-    manifest["sha256"] = checkpoint._own_digest(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
-
-
-class Payload:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return (os.mkdir, (str(self.marker),))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.json", "model.pt", "../model.safetensors"])

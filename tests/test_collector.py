@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from models_for_tests import toy
+from support.models import toy
 
 from tedg.envs.observation import Observation
 from tedg.learn.rollout import Collector

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import runpy
+
 from numba import config
 
 from tedg.envs import compiled
 
 
-def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path):
-    (tmp_path / "kernel.py").write_text("import layout")
-    (tmp_path / "layout.py").write_text("FIRST, SECOND = 0, 1")
-    directory = compiled._cache_directory.__wrapped__  # without its memory
-    before = directory(tmp_path)
-    assert directory(tmp_path) == before
-    (tmp_path / "layout.py").write_text("FIRST, SECOND = 1, 0")
-    assert directory(tmp_path) != before
+def cache_of(folder, layout):
+    """Name of the cache of a kernel in a new `folder`, beside a file that says `layout`."""
+    folder.mkdir()
+    (folder / "layout.py").write_text(layout)
+    (folder / "kernel.py").write_text("def double(x):\n    return 2 * x\n")
+    double = runpy.run_path(str(folder / "kernel.py"))["double"]
+    assert compiled.kernel(double)(2) == 4
+    (cache,) = (folder / "__pycache__").iterdir()
+    assert list(cache.rglob("*.nbi"))
+    return cache.name
+
+
+def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+    before = cache_of(tmp_path / "one", "FIRST, SECOND = 0, 1")
+    assert cache_of(tmp_path / "same", "FIRST, SECOND = 0, 1") == before
+    assert cache_of(tmp_path / "other", "FIRST, SECOND = 1, 0") != before
 
 
 def test_other_users_of_numba_keep_their_cache():

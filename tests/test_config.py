@@ -117,6 +117,7 @@ def test_all_faults_are_reported_together() -> None:
         assert f"\n  {key}" in message
 
 
+@pytest.mark.more
 def test_every_job_of_a_sweep_is_checked() -> None:
     with pytest.raises(ConfigError) as caught:
         compose_all(
@@ -271,6 +272,7 @@ def test_every_option_of_every_group_is_valid() -> None:
             compose([*outer, f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
 
 
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [

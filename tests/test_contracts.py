@@ -9,9 +9,11 @@ import dataclasses
 
 import pytest
 import torch
-from models_for_tests import batch, seeds
-from probes_for_tests import solve
-from test_gradients import faint_parameters
+from support.gradients import faint_parameters
+from support.models import batch
+from support.probes import solve
+from support.seeds import numbered_seeds
+from support.settings import ANY_PART
 
 from tedg.compose import compose, conf_dir
 from tedg.learn.ppo import Learner
@@ -25,17 +27,14 @@ OPTIONS = [
     (f"{group}={file.stem}",) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
 ]
 CPU = torch.device("cpu")
-# Settings of no part that is an option here, so that they hold for parts which do not exist yet.
-QUICK = ("device=cpu", "logger=none", "threads=1", "stage.learning_rate=1e-3", "stage.entropy_coef=0.01")
-QUICK += ("ppo.num_steps=16", "ppo.minibatch_size=128", "ppo.gamma=0.9")
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option[0])
 
 
 def make(option, *overrides):
     """(environment, policy, learner, settings at the start of finetune) on a toy."""
-    config = compose(["env=fake", "stage=finetune", "init_from=none", *QUICK, *option, *overrides]).config
-    env = make_env(config, seeds)
+    config = compose(["env=fake", "stage=finetune", "init_from=none", *ANY_PART, *option, *overrides]).config
+    env = make_env(config, numbered_seeds)
     policy = make_policy(config, env, make_hypergraph(config), CPU)
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
     (stage,), _ = make_schedule(config)
@@ -79,6 +78,7 @@ def test_every_parameter_gets_a_gradient_but_those_declared_dead(option):
     assert sorted(faint) == sorted(f"fusion.{name}" for name in policy.fusion.without_gradient)
 
 
+@pytest.mark.more_than_first(1)
 @every_option
 def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option):
     env, policy, learner, settings = make(option, "policy.dropout=0.1")
@@ -99,6 +99,7 @@ def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option)
     assert learner.update(rollout, settings).metrics["train/initial_log_ratio"] < 1e-5
 
 
+@pytest.mark.more_than_first(1)
 @every_option
 def test_a_saved_policy_is_the_same_policy(option, tmp_path):
     env, policy, learner, settings = make(option)
@@ -116,8 +117,9 @@ def test_a_saved_policy_is_the_same_policy(option, tmp_path):
         torch.testing.assert_close(getattr(one, field.name), getattr(two, field.name), rtol=0, atol=0)
 
 
+@pytest.mark.more_than_first(1)
 @every_option
 def test_it_learns_which_action_answers_what_it_sees(option):
-    figures = solve("context", *option, updates=60, settings=QUICK)
+    figures = solve("context", *option, updates=60, settings=ANY_PART)
     assert figures.solved, figures
     assert figures.chance < 0.6 * figures.best

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models_for_tests import SMALL, batch, toy
+from support.models import batch, toy
+from support.settings import NARROW
 
 from tedg.hypergraph.conversion import convert_graph
 from tedg.hypergraph.conversion_report import report
@@ -317,7 +318,7 @@ def test_repeated_edges_count_once_and_are_told_apart(tmp_path: Path) -> None:
 def test_a_policys_logic_encoder_builds_from_a_converted_file_and_trains(tmp_path: Path) -> None:
     converted(tmp_path, FOUR_EXPERTS)
     path = tmp_path / "out.yaml"
-    config, env, policy = toy(*SMALL, "fusion=cross_attn", f"env.hypergraph={path}")
+    config, env, policy = toy(*NARROW, "fusion=cross_attn", f"env.hypergraph={path}")
     assert config.env["hypergraph"] == str(path)
     assert policy.logic.num_operators == 4
     output = policy.logic(batch(env, policy))

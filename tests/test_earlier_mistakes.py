@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 import pickle
 from dataclasses import replace
@@ -15,9 +13,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models_for_tests import SMALL, batch, toy
-from nethack_games import empty_frames, update
 from nle import nethack as nh
+from support.forgery import Payload, reseal
+from support.models import batch, toy
+from support.nethack_games import empty_frames, update
+from support.settings import NARROW
 
 from tedg.envs import glyphs
 from tedg.envs.atoms import ATOMS
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 def prepare(*overrides, progress=0.5):
     """(learner, collector, settings) of a small policy in float64 on the toy environment."""
-    config, env, policy = toy(*SMALL, *overrides)
+    config, env, policy = toy(*NARROW, *overrides)
     policy.double()
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
     collector = Collector(env, policy, config.ppo.num_steps, CPU, torch.Generator().manual_seed(0))
@@ -115,8 +115,9 @@ def test_02b_the_last_value_is_bootstrapped():
     rollout = collector.collect(settings)
     going_on = ~(rollout.terminated[-1] | rollout.truncated[-1])
     assert going_on.any()
+    following = collector.collect(settings).observation[0]  # what the next rollout begins with
     with torch.no_grad():
-        after = collector.policy(collector._observation, settings.routing, settings.temperature).value
+        after = collector.policy(following, settings.routing, settings.temperature).value
     torch.testing.assert_close(rollout.next_value[-1][going_on], after[going_on])
     assert (after.abs() > 1e-9).all()
 
@@ -215,7 +216,7 @@ def test_06b_attention_chooses_between_keys():
 def test_06c_the_visual_encoder_reads_the_map():
     """What was called a CNN was an MLP on the state vector and saw no map."""
     for fusion in ("concat", "cross_attn_dense"):
-        _, env, policy = toy(*SMALL, f"fusion={fusion}")
+        _, env, policy = toy(*NARROW, f"fusion={fusion}")
         observation = batch(env, policy)
         before = policy(observation, Softmax(), 1.0)
         jackal = observation.crop.clone()
@@ -249,7 +250,7 @@ def test_07_alignment_is_a_divergence_between_the_two_distributions():
 
 def test_07_an_operators_score_depends_on_its_preconditions():
     """Operators were scored by the norms of their embeddings, whatever the state."""
-    config, env, policy = toy(*SMALL)
+    config, env, policy = toy(*NARROW)
     conditions = make_hypergraph(config).conditions()
     gates = conditions.is_precondition & conditions.valid
     operator = int(gates.sum(axis=1).argmax())
@@ -266,7 +267,7 @@ def test_07_an_operators_score_depends_on_its_preconditions():
 
 def test_08_the_forward_pass_is_the_same_while_acting_and_while_learning():
     """Dropout was active in both, with different masks, so ratios compared two other policies."""
-    _, env, policy = toy(*SMALL)
+    _, env, policy = toy(*NARROW)
     observation = batch(env, policy)
     first, second = (policy.train()(observation, Softmax(), 1.0) for _ in range(2))
     third = policy.eval()(observation, Softmax(), 1.0)
@@ -329,28 +330,11 @@ def test_10a_a_checkpoint_is_whole_or_absent(tmp_path, monkeypatch):
     assert checkpoint.latest(tmp_path) == first
 
 
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
 def test_10b_nothing_is_ever_unpickled(tmp_path):
     """Loading a checkpoint ran whatever code its pickle named."""
     path = checkpoint.save(tmp_path, 1, {"model": {"w": torch.ones(3)}}, {})
-    content = pickle.dumps(Hostile(tmp_path / "owned"))
-    (path / "model.safetensors").write_bytes(content)
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["files"]["model.safetensors"] = {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-    }
-    manifest["sha256"] = checkpoint._own_digest(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "model.safetensors").write_bytes(pickle.dumps(Payload(tmp_path / "owned")))
+    reseal(path)
     with pytest.raises(Exception) as refused:  # noqa: PT011  what matters more is said first
         checkpoint.load(path)
     assert not (tmp_path / "owned").exists()

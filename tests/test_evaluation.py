@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from models_for_tests import SMALL
+from support.settings import NARROW
 
 from tedg.compose import compose
 from tedg.envs.observation import EpisodeEnd, Observation, Step
@@ -164,7 +164,7 @@ class Recorder:
 
 
 def tiny(*overrides):
-    return compose(["env=fake", "device=cpu", *SMALL, *overrides]).config
+    return compose(["env=fake", "device=cpu", *NARROW, *overrides]).config
 
 
 def evaluated(config, monkeypatch):

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_resume import NETHACK, assert_equal, contents, run
+from support.runs import assert_equal, contents, run
+from support.settings import ON_NETHACK
 
 from tedg.envs.toys.vector import ToyVectorEnv
 from tedg.errors import DivergedError, StorageError
@@ -44,6 +45,7 @@ class FullDisk:
         self.original(path, content)
 
 
+@pytest.mark.more
 def test_a_disk_that_is_full_for_a_while_is_outlived(compose_tiny, tmp_path, monkeypatch):
     config = compose_tiny("budget.env_steps=640").config
     run(config, tmp_path / "whole")
@@ -57,6 +59,7 @@ def test_a_disk_that_is_full_for_a_while_is_outlived(compose_tiny, tmp_path, mon
     assert not list((tmp_path / "run" / "checkpoints").glob("*.tmp-*"))
 
 
+@pytest.mark.more
 def test_a_disk_that_stays_full_ends_the_run_with_its_last_checkpoint_whole(
     compose_tiny, tmp_path, monkeypatch
 ):
@@ -84,14 +87,15 @@ def test_the_last_save_must_succeed(last, compose_tiny, tmp_path, monkeypatch):
 LIMITED = """
     import resource, sys
     sys.path.insert(0, sys.argv[2])
-    from kill_loop import ENVIRONMENTS, SMALL
+    from support.settings import LONG_ENOUGH_TO_STOP
     from tedg.train import run
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-    sys.argv = ["train", *ENVIRONMENTS["toy"], *SMALL, "logger=none", f"paths.output_dir={sys.argv[1]}"]
+    sys.argv = ["train", *LONG_ENOUGH_TO_STOP["toy"], "logger=none", f"paths.output_dir={sys.argv[1]}"]
     sys.exit(run())
 """
 
 
+@pytest.mark.more
 def test_the_systems_own_refusal_to_write_ends_with_4_and_costs_nothing(tmp_path):
     """Metrics meet a limit of the kernel in the middle of a row."""
     here = os.path.dirname(__file__)
@@ -179,6 +183,7 @@ def test_gradients_that_are_not_numbers_change_nothing(compose_tiny, tmp_path, m
     assert all(torch.equal(saved[name], value) for name, value in good.items())
 
 
+@pytest.mark.more
 def test_rewards_without_bounds_end_the_run_and_name_the_figure(compose_tiny, tmp_path, monkeypatch):
     with_rewards(monkeypatch, lambda reward, step: reward * (1e12 if step > 64 else 1))
     config = compose_tiny("budget.env_steps=640", "ppo.normalise_rewards=false").config
@@ -186,6 +191,7 @@ def test_rewards_without_bounds_end_the_run_and_name_the_figure(compose_tiny, tm
         run(config, tmp_path / "run")
 
 
+@pytest.mark.more
 def test_rewards_times_1e30_end_the_run(compose_tiny, tmp_path, monkeypatch):
     with_rewards(monkeypatch, lambda reward, step: reward * (1e30 if step > 64 else 1))
     config = compose_tiny("budget.env_steps=640", "ppo.normalise_rewards=false").config
@@ -213,19 +219,20 @@ def test_a_bundle_that_cannot_be_written_is_a_storage_error(compose_tiny, tmp_pa
 
 # Processes
 
+STEP_SECONDS = 10  # how long a worker may be silent; the first step may have to compile
 
+
+@pytest.mark.more
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
-def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp_path, monkeypatch):
-    config = compose_tiny(*NETHACK, "budget.env_steps=256", "eval.games=4").config
-    config = replace(config, env={**config.env, "num_workers": 2})
+def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp_path, monkeypatch, started):
+    config = compose_tiny(*ON_NETHACK, "budget.env_steps=256", "eval.games=4").config
+    config = replace(config, env={**config.env, "num_workers": 2, "step_seconds": STEP_SECONDS})
     struck = []
 
     def strike(self, rollout, settings):
         if not struck:
-            worker = trainer.env._players._workers[0].child.process
-            struck.append(worker.pid)
-            trainer.env._players._step_seconds = 1
-            worker.send_signal(number)
+            struck.append(started[0].pid)
+            started[0].send_signal(number)
         return update(self, rollout, settings)
 
     update = ppo.Learner.update
@@ -245,17 +252,19 @@ def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp
     assert (tmp_path / "run" / "episodes.csv").read_text().count(",lost") == 2
 
 
-def test_a_lost_learner_process_costs_time_alone(compose_tiny, tmp_path, monkeypatch):
+@pytest.mark.more
+def test_a_lost_learner_process_costs_time_alone(compose_tiny, tmp_path, monkeypatch, started):
     sizes = ("ppo.minibatch_size=128", "env.num_envs=16", "budget.env_steps=1024")
     config = compose_tiny("threads=2", *sizes).config
     run(config, tmp_path / "whole")
+    started.clear()
     original, calls = shards.Shards.backward, [0]
 
     def backward(self, gradients):
         calls[0] += 1
         if calls[0] == 4:
-            self._children[0].process.kill()
-            self._children[0].process.wait()
+            started[0].kill()
+            started[0].wait()
         return original(self, gradients)
 
     monkeypatch.setattr(shards.Shards, "backward", backward)
@@ -267,6 +276,7 @@ def test_a_lost_learner_process_costs_time_alone(compose_tiny, tmp_path, monkeyp
         assert found[name] == expected[name], name
 
 
+@pytest.mark.more
 def test_learner_processes_that_die_again_and_again_end_the_run(compose_tiny, tmp_path, monkeypatch):
     sizes = ("ppo.minibatch_size=128", "env.num_envs=16", "budget.env_steps=1024")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nethack_games import empty_frames, moments, update
+from support.nethack_games import empty_frames, moments, update
 
 from tedg.envs.atoms import ATOMS, AtomTracker
 from tedg.envs.features import (

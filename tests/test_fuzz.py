@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from conftest import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from test_hypergraph import VALID
+from support.forgery import Payload
+from support.hypergraphs import VALID
+from support.settings import TINY
 
 from tedg.checks import check_config
 from tedg.compose import compose, group_options
@@ -134,6 +135,7 @@ def taken_or_refused(overrides: list[str]) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.more
 @cases(25)
 @given(OVERRIDES)
 def test_overrides(overrides: list[str]) -> None:
@@ -198,6 +200,7 @@ def checked_or_faulty(node: dict[str, Any]) -> None:
     assert os.listdir() == []
 
 
+@pytest.mark.more
 @cases(1000)
 @given(changed_configurations())
 def test_configurations(node: dict[str, Any]) -> None:
@@ -338,11 +341,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-class Payload:
-    def __reduce__(self) -> Any:
-        return (os.mkdir, ("marker",))
-
-
 REPLACEMENTS = st.binary(max_size=40) | st.sampled_from(
     [
         b"",
@@ -453,6 +451,7 @@ def whole_or_refused(saved: Path, changes: list[Callable[[Path], None]]) -> None
     assert os.listdir() == []  # no payload ran
 
 
+@pytest.mark.more
 @cases(600)
 @given(st.lists(damages(), min_size=1, max_size=4))
 def test_checkpoints(saved: Path, changes: list[Callable[[Path], None]]) -> None:
@@ -506,6 +505,7 @@ def whole_rows_or_refused(cut: int, tail: bytes) -> None:
             attempt(partial(reopened.truncate_after, 2), StorageError)
 
 
+@pytest.mark.more
 @cases(1000)
 @given(st.integers(0, 60), TAILS)
 def test_tables(cut: int, tail: bytes) -> None:

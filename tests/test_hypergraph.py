@@ -17,30 +17,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.hypergraphs import VALID
 
 from tedg.hypergraph.document import MAX_BYTES
 from tedg.hypergraph.schema import MAX_ATOMS, MAX_CONDITIONS, HypergraphError, Literal, load_hypergraph
 
 NETHACK = load_hypergraph("nethack")
-VALID: dict[str, Any] = {
-    "version": "1",
-    "num_actions": 5,
-    "atoms": [{"name": "hp_low"}, {"name": "prompt", "rare": True, "formula": "x>0"}, {"name": "on_up"}],
-    "experts": ["One", "Two"],
-    "operators": [
-        {
-            "id": "A",
-            "name": "rest",
-            "expert": "One",
-            "preconditions": ["hp_low", "-prompt"],
-            "scene": ["on_up"],
-            "effects": ["-hp_low"],
-            "actions": [0, 4],
-            "target": "anywhere",
-        },
-        {"id": "B", "name": "leave", "expert": "Two", "preconditions": ["on_up"], "actions": [1]},
-    ],
-}
 
 
 def write(path: Path, document: Any) -> Path:

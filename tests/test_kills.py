@@ -18,6 +18,7 @@ def kill_runs(tmp_path, *arguments):
     return done.stdout
 
 
+@pytest.mark.more
 def test_twenty_kills_change_nothing(tmp_path):
     told = kill_runs(tmp_path, "--env", "toy", "--fork", "--kills", "20")
     assert "20 kills, " in told

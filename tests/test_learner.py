@@ -8,7 +8,8 @@ import math
 
 import pytest
 import torch
-from models_for_tests import FUSIONS, SMALL, STAGES, toy
+from support.models import FUSIONS, STAGES, toy
+from support.settings import NARROW
 
 from tedg.compose import compose
 from tedg.learn import objective
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 def prepare(*overrides, double=False):
     """(learner, settings, rollout) of a composed configuration on the toy environment."""
-    config, env, policy = toy(*SMALL, *overrides)
+    config, env, policy = toy(*NARROW, *overrides)
     if double:
         policy.double()
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
@@ -134,6 +135,7 @@ def test_weighted_total_by_hand():
     assert float(weighted_total(terms, weights, 0.5)) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize(
     "loss",
     [f.name for f in dataclasses.fields(LossWeights) if f.name != "alignment_temperature"],
@@ -185,6 +187,7 @@ def assert_same(a, b):
         assert a == b
 
 
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("where", ["reward", "loss", "gradient", "weight"])
 def test_anything_not_finite_rolls_back_weights_optimiser_and_normalisers(where, monkeypatch):
     learner, settings, rollout = prepare()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models_for_tests import SMALL, batch, toy
+from support.models import batch, toy
+from support.settings import NARROW
 
 from tedg.learn.liveness import liveness
 from tedg.learn.stages import make_schedule
 
 
 def figures(*overrides, change=None):
-    config, env, policy = toy(*SMALL, *overrides)
+    config, env, policy = toy(*NARROW, *overrides)
     if change is not None:
         change(policy)
     settings = make_schedule(config)[0][-1].settings(0)
@@ -91,7 +92,7 @@ def test_a_router_that_gets_no_gradient_is_noticed():
 
 
 def test_it_leaves_no_gradients_and_no_statistics_behind():
-    config, env, policy = toy(*SMALL)
+    config, env, policy = toy(*NARROW)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     settings = make_schedule(config)[0][-1].settings(0)
     liveness(policy, batch(env, policy), settings, torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from naive_gat import naive_forward
+from support.naive_gat import naive_forward
 from torch import Tensor
 
 from tedg.envs.observation import Observation

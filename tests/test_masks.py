@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nethack_games import empty_frames, moments, update
 from nle.env.tasks import TASK_ACTIONS
+from support.nethack_games import empty_frames, moments, update
 
 from tedg.envs.atoms import AtomTracker
 from tedg.envs.masks import CANCEL, EAT, GO_DOWN, GO_UP, KICK, NO, YES, legal_actions

@@ -173,14 +173,20 @@ def test_tensorboard_holds_the_finite_numbers(tmp_path):
     assert {v.tag: v.simple_value for v in events[2].summary.value} == {"train/kl": 0.5, "update": 1.0}
 
 
-def test_a_broken_mirror_warns_once_and_turns_off(tmp_path):
+def test_a_broken_mirror_warns_once_and_turns_off(tmp_path, monkeypatch):
+    from tensorboardX.event_file_writer import EventsWriter
+
+    def full(self, event):
+        self.close()
+        raise OSError("No space left on device")
+
     warnings = []
     blocked = tmp_path / "file"
     blocked.write_text("")
     TensorBoardMirror(blocked, warnings.append).write(1, {"x": 1.0})
     assert len(warnings) == 1
     mirror = TensorBoardMirror(tmp_path / "tb", warnings.append)
-    mirror._writer._py_recordio_writer._writer.close()
+    monkeypatch.setattr(EventsWriter, "write_event", full)
     for step in range(50):
         mirror.write(step, {"x": 1.0})
     mirror.close()

@@ -7,7 +7,8 @@ import math
 
 import pytest
 import torch
-from models_for_tests import SMALL, batch, toy
+from support.models import batch, toy
+from support.settings import NARROW
 
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
@@ -111,7 +112,7 @@ def norms(policy):
     ],
 )
 def test_both_streams_of_a_policy_are_standardised(fusion, names):
-    _, env, policy = toy(*SMALL, f"fusion={fusion}")
+    _, env, policy = toy(*NARROW, f"fusion={fusion}")
     assert set(norms(policy)) == names
     observation = batch(env, policy)
     with torch.no_grad(), observing(policy):
@@ -122,7 +123,7 @@ def test_both_streams_of_a_policy_are_standardised(fusion, names):
 
 
 def learner_and_rollout():
-    config, env, policy = toy(*SMALL)
+    config, env, policy = toy(*NARROW)
     learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
     collector = Collector(env, policy, config.ppo.num_steps, CPU, torch.Generator().manual_seed(0))
     settings = make_schedule(config)[0][0].settings(0)

@@ -92,6 +92,7 @@ def test_gradient_steps_are_counted_and_must_move_parameters():
         learnt().gradient_steps_since(before)
 
 
+@pytest.mark.more
 def test_tedg_does_the_work_that_is_timed(compose_tiny: Callable[..., Composed], monkeypatch):
     for module in (work, tedg_run):
         monkeypatch.setattr(module, "CYCLE_STEPS", 256)  # for speed; still 64 minibatches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nethack_games import SPEC
+from support.nethack_games import SPEC
 
 from tedg.envs.atoms import ATOMS
 from tedg.envs.masks import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models_for_tests import FUSIONS, batch, toy
+from support.models import FUSIONS, batch, toy
 
 from tedg.models.policy import masked_log_probs
 from tedg.models.routing import Softmax, Sparsemax, Symbolic, Uniform

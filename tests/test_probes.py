@@ -6,12 +6,14 @@ Each probe is there for one kind of mistake; see `tedg/envs/toys/probes.py`.
 from __future__ import annotations
 
 import pytest
-from probes_for_tests import FULL, VALUES, solve
+from support.probes import VALUES, solve
+from support.settings import FULL_WIDTH_PROBE
 
 VARIANTS = {"V3": "fusion=concat", "V4": "fusion=cross_attn"}
 PROBES = (*VALUES, "action", "context", "masked", "visual_only", "logic_only", "four_experts")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("probe", PROBES)
 def test_the_known_solution_is_learnt(probe, variant):
@@ -20,6 +22,7 @@ def test_the_known_solution_is_learnt(probe, variant):
     assert figures.solved, figures
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("probe", "without"),
     [("visual_only", "vision=state"), ("logic_only", "logic=none"), ("needle", "logic=none")],
@@ -34,5 +37,5 @@ def test_without_the_stream_that_tells_it_stays_at_chance(probe, without, varian
 @pytest.mark.timeout(3600)
 def test_symbols_find_the_needle():
     """Cross-attention from symbols to the map, at full width, looks where the symbols point."""
-    figures = solve("needle", VARIANTS["V4"], updates=300, settings=FULL)
+    figures = solve("needle", VARIANTS["V4"], updates=300, settings=FULL_WIDTH_PROBE)
     assert figures.solved, figures

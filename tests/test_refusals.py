@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forgery import Payload, reseal
 
 from tedg.checks import unwritable
 from tedg.compose import compose, compose_all
@@ -41,6 +41,7 @@ def refused(directory: Path, *arguments: str, before: tuple[str, ...] = ()) -> s
     return done.stderr
 
 
+@pytest.mark.more_than_first(9)
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -114,14 +115,6 @@ def test_only_what_this_run_writes_has_to_be_writable(tmp_path: Path) -> None:
     assert compose([f"run_dir={tmp_path}/x", "paths.output_dir=/proc/x"])
 
 
-class Payload:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return (os.mkdir, (str(self.marker),))
-
-
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_is_no_hypergraph(protocol: int, tmp_path: Path) -> None:
     for name in ("graph.yaml", "graph.json", "graph.pkl"):
@@ -140,11 +133,7 @@ def test_a_pickle_gives_no_first_weights(tmp_path: Path, compose_tiny: Any) -> N
     (run / "config.yaml").touch()
     weights = checkpoint.save(run / "checkpoints", 1, {"model": {}}, {}) / "model.safetensors"
     weights.write_bytes(pickle.dumps(Payload(tmp_path / "marker")))
-    manifest = json.loads((weights.parent / "manifest.json").read_text())
-    content = weights.read_bytes()
-    manifest["files"][weights.name].update(sha256=checkpoint._digest(content), bytes=len(content))
-    manifest["sha256"] = checkpoint._own_digest(manifest)
-    (weights.parent / "manifest.json").write_text(json.dumps(manifest))
+    reseal(weights.parent)
     composed = compose_tiny(f"init_from={run}")
     with pytest.raises(StorageError, match="none of the 1 checkpoints"):
         possible_starts(composed, [])
@@ -167,6 +156,7 @@ def test_a_checkpoint_without_weights_is_no_start(tmp_path: Path, compose_tiny: 
         possible_starts(compose_tiny(f"init_from={tmp_path}"), [])
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize(
     ("group", "content", "override"),
     [

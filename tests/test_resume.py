@@ -3,75 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.processes import children
+from support.runs import assert_equal, contents, run
+from support.settings import ON_NETHACK, TINY_WITHOUT_GRAPH
 
 from tedg.compose import compose
-from tedg.errors import ConfigError, Stopped, StorageError
+from tedg.errors import ConfigError, StorageError
 from tedg.learn import ppo, trainer
-from tedg.learn.trainer import train
 from tedg.track import checkpoint
 from tedg.track.console import QuietConsole
 from tedg.track.signals import StopFlag
 
 FROZEN = Path(__file__).parent / "frozen" / "checkpoint_v1"
-NETHACK = (
-    "env=nethack_score",
-    "env.num_envs=4",
-    "env.num_workers=2",
-    "env.max_episode_steps=40",
-    "eval.players=[]",
-)
-
-
-class Stopping(QuietConsole):
-    """Asks for the end after so many updates of this session."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.flag, self.left, self.notes = StopFlag(), after, []
-
-    def update(self, progress):
-        self.left -= 1
-        if self.left <= 0:
-            self.flag.request(signal.SIGTERM)
-
-    def note(self, message):
-        self.notes.append(message)
-
-
-def run(config, run_dir, stop_after=math.inf, weights_of=None):
-    run_dir.mkdir(exist_ok=True)
-    console = Stopping(stop_after)
-    try:
-        return train(config, run_dir, weights_of, console, console.flag), console
-    except Stopped:
-        return None, console
-
-
-def contents(run_dir):
-    """All that a run promises to end with: its newest checkpoint and its tables, byte for byte."""
-    newest = checkpoint.latest(run_dir / "checkpoints")
-    files = [*newest.iterdir(), run_dir / "metrics.jsonl", run_dir / "episodes.csv"]
-    found = {path.name: path.read_bytes() for path in files}
-    # The checks of types that tests run with draw from Python's own generator, as they like.
-    state = json.loads(found["state.json"])
-    del state["rng"]["python"], found["manifest.json"]
-    return {**found, "state.json": json.dumps(state).encode()}
-
-
-def assert_equal(one, other):
-    assert one.keys() == other.keys()
-    assert [name for name in one if one[name] != other[name]] == []
-
 
 CASES = {
     "plain": ("budget.env_steps=640",),
@@ -82,6 +33,7 @@ CASES = {
 }
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("case", CASES)
 def test_stopped_after_every_update_it_ends_as_if_never_stopped(case, compose_tiny, tmp_path):
     overrides = [o for o in CASES[case] if o != "logic=none"]
@@ -99,15 +51,13 @@ def test_stopped_after_every_update_it_ends_as_if_never_stopped(case, compose_ti
 
 
 def without_logic(overrides, tmp_path):
-    from conftest import TINY
-
-    tiny = [o for o in TINY if not o.startswith("logic.embedding_dim")]
-    return compose([*tiny, *overrides, "logic=none", f"paths.output_dir={tmp_path}"]).config
+    return compose([*TINY_WITHOUT_GRAPH, *overrides, "logic=none", f"paths.output_dir={tmp_path}"]).config
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("workers", [0, 2])
 def test_games_of_nethack_go_on_where_they_were(workers, compose_tiny, tmp_path):
-    config = compose_tiny(*NETHACK, "budget.env_steps=448").config
+    config = compose_tiny(*ON_NETHACK, "budget.env_steps=448").config
     config = replace(config, env={**config.env, "num_workers": workers})
     run(config, tmp_path / "whole")
     stops = (2, 1, 3)
@@ -119,6 +69,7 @@ def test_games_of_nethack_go_on_where_they_were(workers, compose_tiny, tmp_path)
     assert_equal(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more
 def test_shared_minibatches_and_threads(compose_tiny, tmp_path):
     config = compose_tiny(
         "threads=2", "ppo.minibatch_size=128", "env.num_envs=16", "budget.env_steps=1024"
@@ -129,6 +80,7 @@ def test_shared_minibatches_and_threads(compose_tiny, tmp_path):
     assert_equal(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more
 def test_the_generators_of_the_process_come_back(compose_tiny, tmp_path, monkeypatch):
     """Code that draws from torch or NumPy without naming a generator resumes as well."""
     original = ppo.Learner.update
@@ -149,6 +101,7 @@ def test_the_generators_of_the_process_come_back(compose_tiny, tmp_path, monkeyp
     assert drawn == whole
 
 
+@pytest.mark.more
 def test_a_game_that_strays_is_counted_and_cut_off(compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=384").config
     run(config, tmp_path / "run", 3)
@@ -183,6 +136,7 @@ def test_a_checkpoint_of_another_run_is_refused(compose_tiny, tmp_path):
     assert "init_from" in str(refused.value)
 
 
+@pytest.mark.more
 def test_other_code_or_versions_are_told(compose_tiny, tmp_path):
     provenance = tmp_path / "run" / "provenance.json"
     provenance.parent.mkdir()
@@ -194,6 +148,7 @@ def test_other_code_or_versions_are_told(compose_tiny, tmp_path):
     assert any("saved with other code, threads" in warning for warning in console.warnings)
 
 
+@pytest.mark.more
 def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=640").config
     run(config, tmp_path / "run", 6)
@@ -204,6 +159,7 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(compose_tiny, tmp_
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.more
 def test_a_table_that_ends_before_the_checkpoint_is_an_error(compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=640").config
     run(config, tmp_path / "run", 4)
@@ -213,6 +169,7 @@ def test_a_table_that_ends_before_the_checkpoint_is_an_error(compose_tiny, tmp_p
         run(config, tmp_path / "run")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("cut", ["line", "row"])
 def test_torn_and_late_rows_are_dropped_and_written_again(cut, compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=640", "checkpoint.every_updates=2").config
@@ -228,6 +185,7 @@ def test_torn_and_late_rows_are_dropped_and_written_again(cut, compose_tiny, tmp
     assert_equal(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more
 def test_a_broken_newest_checkpoint_costs_its_interval_alone(compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=640", "checkpoint.every_updates=2").config
     run(config, tmp_path / "whole")
@@ -243,6 +201,7 @@ def test_a_broken_newest_checkpoint_costs_its_interval_alone(compose_tiny, tmp_p
     assert_equal(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more
 def test_three_and_the_best_checkpoint_are_kept(compose_tiny, tmp_path):
     result, _ = run(compose_tiny("budget.env_steps=1280").config, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -330,10 +289,8 @@ def test_one_checkpoint_can_be_the_start(compose_tiny, tmp_path):
     own.close()
 
 
+@pytest.mark.more
 def test_no_process_is_left_after_a_run(compose_tiny, tmp_path):
-    def children():
-        return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-    before = set(os.listdir("/dev/shm")), children()
-    run(compose_tiny(*NETHACK, "budget.env_steps=64").config, tmp_path / "run")
-    assert (set(os.listdir("/dev/shm")), children()) == before
+    before = set(os.listdir("/dev/shm")), set(children())
+    run(compose_tiny(*ON_NETHACK, "budget.env_steps=64").config, tmp_path / "run")
+    assert (set(os.listdir("/dev/shm")), set(children())) == before

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from seeds_for_tests import Deadly
-from test_workers import contents, make, play, processes
+from support.seeds import Deadly
+from support.workers import make_games, play, search, values_of
 
 from tedg.compose import compose
 from tedg.envs.observation import Position
@@ -21,7 +20,7 @@ CAP = 40
 
 
 def nethack(**kwargs):
-    return make(num_envs=5, cap=CAP, **{"num_workers": 0, **kwargs})
+    return make_games(num_envs=5, cap=CAP, **{"num_workers": 0, **kwargs})
 
 
 def toy(**_):
@@ -29,6 +28,7 @@ def toy(**_):
     return make_env(compose(overrides).config, training_seeds(3))
 
 
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("steps", [0, 1, 33, 111])
 @pytest.mark.parametrize("kind", [nethack, toy])
 def test_a_resumed_vector_goes_on_as_if_nothing_had_happened(kind, steps):
@@ -38,7 +38,7 @@ def test_a_resumed_vector_goes_on_as_if_nothing_had_happened(kind, steps):
     other = kind(num_workers=2)
     resumed = other.resume(positions)
     assert (resumed.lost, resumed.incidents) == ([], [])
-    assert contents(resumed.observation) == contents(shown)
+    assert values_of(resumed.observation) == values_of(shown)
     assert other.positions() == positions
     again = RandomLegalPlayer(5, 1)
     _, expected = play(env, shown, 120, RandomLegalPlayer(5, 1))
@@ -81,12 +81,12 @@ def test_a_game_that_strays_is_given_up_and_the_next_begins(kind):
     assert (lost.env, lost.end) == (3, "lost")
     assert (lost.seed, lost.length) == (plan(3, positions[3].episode), len(positions[3].actions))
     keep = np.array([True, True, True, False, True])
-    assert contents(resumed.observation[keep]) == contents(shown[keep])
+    assert values_of(resumed.observation[keep]) == values_of(shown[keep])
     after = other.positions()
     assert (after[3].episode, after[3].actions) == (positions[3].episode + 1, b"")
     first = kind()
     fresh = first.resume([Position(positions[3].episode + 1)] * 5)
-    assert contents(fresh.observation[[3]]) == contents(resumed.observation[[3]])
+    assert values_of(fresh.observation[[3]]) == values_of(resumed.observation[[3]])
     for one in (env, other, first):
         one.close()
 
@@ -106,7 +106,7 @@ def test_a_changed_action_is_noticed():
 
 
 def test_a_game_that_dies_while_it_is_played_again_is_given_up():
-    env = make(num_envs=1, cap=10_000, num_workers=0)
+    env = make_games(num_envs=1, cap=10_000, num_workers=0)
     observation, player, actions = env.reset(), RandomLegalPlayer(1, 0), b""
     while True:
         action = player.act(observation)
@@ -119,17 +119,18 @@ def test_a_game_that_dies_while_it_is_played_again_is_given_up():
     beyond = Position(0, actions + bytes(5), "0" * 32)
     resumed = env.resume([beyond])
     assert [(end.env, end.length, end.end) for end in resumed.lost] == [(0, len(actions) + 5, "lost")]
-    assert contents(resumed.observation) == contents(step.observation)
+    assert values_of(resumed.observation) == values_of(step.observation)
     assert env.positions()[0].episode == 1
     play(env, resumed.observation, 15, RandomLegalPlayer(1, 0))
     env.close()
 
 
+@pytest.mark.more
 def test_a_worker_that_dies_while_it_plays_games_again_costs_one_game():
-    env = make(num_envs=2, num_workers=0)
+    env = make_games(num_envs=2, num_workers=0)
     play(env, env.reset(), 20, RandomLegalPlayer(2, 0))
     positions = env.positions()
-    deadly = make(num_envs=2, num_workers=1, seeds=Deadly(env=1, episode=positions[1].episode))
+    deadly = make_games(num_envs=2, num_workers=1, seeds=Deadly(env=1, episode=positions[1].episode))
     resumed = deadly.resume(positions)
     assert [(end.env, end.length) for end in resumed.lost] == [(1, len(positions[1].actions))]
     assert len(resumed.incidents) == 1
@@ -153,13 +154,14 @@ def test_positions_need_games_that_stand_still(kind):
     env.close()
 
 
-def test_a_used_vector_can_be_resumed_and_a_worker_lost_afterwards():
+@pytest.mark.more
+def test_a_used_vector_can_be_resumed_and_a_worker_lost_afterwards(started):
     env = nethack(num_workers=2)
     shown, _ = play(env, env.reset(), 10, RandomLegalPlayer(5, 0))
     positions = env.positions()
     play(env, shown, 10, RandomLegalPlayer(5, 0))
-    assert contents(env.resume(positions).observation) == contents(shown)
-    os.kill(processes(env)[0].pid, signal.SIGKILL)
-    step = env.step(np.full(5, 22))
+    assert values_of(env.resume(positions).observation) == values_of(shown)
+    started[-1].send_signal(signal.SIGKILL)
+    step = search(env)
     assert {end.end for end in step.episodes} == {"lost"}
     env.close()

@@ -6,28 +6,32 @@ import copy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from models_for_tests import SMALL, toy
+from support.learners import first_gradient, relative_difference, two_processes
+from support.models import toy
+from support.processes import wait_until_gone
+from support.settings import NARROW
 
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
+from tedg.learn.shards import Inputs
 from tedg.learn.stages import make_schedule
 from tedg.processes import WorkerError
 
 CPU = torch.device("cpu")
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "variant", [("fusion=cross_attn",), ("fusion=concat", "vision=state"), ("stage=finetune",)], ids=" ".join
 )
 def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
-    config, env, policy = toy(*SMALL, "ppo.num_steps=32", "ppo.minibatch_size=256", *variant)
+    config, env, policy = toy(*NARROW, "ppo.num_steps=32", "ppo.minibatch_size=256", *variant)
     policy.to(dtype)
     stages, budget = make_schedule(config)
     settings = stages[0].settings(budget.total / 2)
@@ -47,73 +51,48 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def first_gradient(*overrides):
-    """Gradient of an update of one minibatch, float32, and the result of the update."""
-    config, env, policy = toy("ppo.num_steps=32", "ppo.minibatch_size=256", "ppo.num_epochs=1", *overrides)
-    stages, budget = make_schedule(config)
-    settings = stages[0].settings(budget.total / 2)
-    collector = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0))
-    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
-    result = learner.update(collector.collect(settings), settings)
-    return learner.parameters.gradient.clone(), result
-
-
-def two_processes():
-    """A learner with a further process, after one update; the rollout and settings of that."""
-    config, env, policy = toy(*SMALL, "ppo.num_steps=32", "ppo.minibatch_size=128")
-    stages, budget = make_schedule(config)
-    settings = stages[0].settings(budget.total / 2)
-    rollout = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0)).collect(settings)
-    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0), threads=2)
-    learner.update(rollout, settings)
-    return learner, rollout, settings
-
-
-def test_a_killed_process_is_named():
+@pytest.mark.more
+def test_a_killed_process_is_named(started):
     learner, rollout, settings = two_processes()
-    (child,) = learner.shards._children
-    child.process.kill()
+    (process,) = started
+    process.kill()
     with pytest.raises(WorkerError, match=r"^learner process 1 \(process \d+\) was killed by SIGKILL"):
         learner.shards.evaluate(torch.arange(128))
+    samples = rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten()
     with pytest.raises(WorkerError, match="closed"):
-        learner.shards.begin(learner.shards._inputs, settings.routing)
+        learner.shards.begin(Inputs(*samples), settings.routing)
     learner.shards.restart()
     assert learner.update(rollout, settings).incidents == []
     learner.close()
 
 
-def test_closing_ends_the_processes():
+@pytest.mark.more
+def test_closing_ends_the_processes(started):
     learner, *_ = two_processes()
-    (child,) = learner.shards._children
-    assert child.process.poll() is None
+    (process,) = started
+    assert process.poll() is None
     learner.close()
-    assert child.process.poll() == 0
+    assert process.poll() == 0
     learner.close()
 
 
 ORPHAN = """
-import os, signal, test_shards
-learner, *_ = test_shards.two_processes()
-print(learner.shards._children[0].process.pid, flush=True)
+import os, signal
+from support.learners import two_processes
+from support.processes import children
+learner, *_ = two_processes()
+print(*children(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.more
 def test_no_process_outlives_its_parent():
     parent = subprocess.run(
         [sys.executable, "-c", ORPHAN], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
     )
     assert parent.returncode == -signal.SIGKILL
-    pid = int(parent.stdout)
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        time.sleep(0.1)
-    pytest.fail(f"process {pid} is still there")
-
-
-def relative_difference(ours, expected):
-    return float((ours - expected).norm() / expected.norm())
+    assert wait_until_gone([int(parent.stdout)]) == []
 
 
 def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
@@ -125,11 +104,11 @@ def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
 
 
 COMPILED = """
-import test_shards
-exact, _ = test_shards.first_gradient()
-compiled, result = test_shards.first_gradient("compile=true")
+from support.learners import first_gradient, relative_difference
+exact, _ = first_gradient()
+compiled, result = first_gradient("compile=true")
 assert result.fault is None
-assert test_shards.relative_difference(compiled, exact) < 1e-5
+assert relative_difference(compiled, exact) < 1e-5
 """
 
 

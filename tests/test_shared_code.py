@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from nethack_games import OneGame
 from nle.nethack import nethack as nle_nethack
+from support.nethack_games import OneGame
 
 from tedg.envs import shared_code
 from tedg.envs.shared_code import SharedCode
@@ -51,34 +52,41 @@ def test_every_game_runs_the_original_and_plays_on_as_before(monkeypatch):
     assert code_mappings() == []
 
 
-def test_a_copy_that_differs_keeps_its_code():
+@pytest.fixture
+def shared(monkeypatch):
+    """What every attempt to share a game's code came to."""
+    attempts, share = [], SharedCode.share
+    monkeypatch.setattr(SharedCode, "share", lambda self: attempts.append(share(self)) or attempts[-1])
+    return attempts
+
+
+def test_a_copy_that_differs_keeps_its_code(shared):
     game = OneGame()
-    path = game.nethack._env.nethack.dlpath
-    with Path(path).open("r+b") as copy:
+    open_files = Path("/proc/self/fd").iterdir()
+    (path,) = [file for file in open_files if "nle.so" in os.path.realpath(file)]
+    with path.open("r+b") as copy:
         copy.seek(0x250)  # in the identity of the build, which nothing reads
         changed = bytes([copy.read(1)[0] ^ 1])
         copy.seek(0x250)
         copy.write(changed)
     game.start(1)
-    assert not game.nethack._code.share()
+    assert shared == [False]
     assert [path for *_, path in code_mappings()] == ["/memfd:nle.so (deleted)"]
     game.close()
 
 
 @pytest.mark.parametrize("missing", ["_libc", "_original"])
-def test_other_systems_play_without(monkeypatch, missing):
+def test_other_systems_play_without(monkeypatch, missing, shared):
     monkeypatch.setattr(shared_code, missing, lambda: None)
     game = OneGame()
     game.start(1)
-    assert not game.nethack._code.share()
+    assert shared == [False]
     game.step(22)
     game.close()
 
 
 def test_a_library_that_is_not_loaded_is_left_alone():
-    game = OneGame()
-    assert not game.nethack._code.share()
-    game.close()
+    assert not SharedCode(nle_nethack.DLPATH).share()
 
 
 @pytest.mark.parametrize("head", [b"", b"\xcf\xfa\xed\xfe" + bytes(4092), bytes(4096)])

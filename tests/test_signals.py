@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from kill_loop import ENVIRONMENTS, SMALL
-from test_workers import alive, wait_until_gone
+from support.processes import alive, children, wait_until_gone
+from support.settings import LONG_ENOUGH_TO_STOP
 
 from tedg.track import checkpoint
 
@@ -24,7 +24,7 @@ class Training:
 
     def __init__(self, root, environment="toy", variables=None, overrides=()):
         self.root = root
-        given = [*ENVIRONMENTS[environment], *SMALL, "checkpoint.every_updates=1000", LONG, *overrides]
+        given = [*LONG_ENOUGH_TO_STOP[environment], "checkpoint.every_updates=1000", LONG, *overrides]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tedg.train", *given, f"paths.output_dir={root / 'runs'}"],
             cwd=root,
@@ -51,10 +51,6 @@ class Training:
             assert time.monotonic() < end
             time.sleep(0.05)
 
-    def children(self):
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
-
     def end(self, seconds=30):
         output, _ = self.process.communicate(timeout=seconds)
         return self.process.returncode, output
@@ -75,6 +71,7 @@ def training(tmp_path):
         one.process.stdout.close()
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 75)],
@@ -101,19 +98,20 @@ def test_a_signal_to_all_processes_saves_and_stops(number, code, training):
 def test_so_do_runs_of_nethack_with_workers(number, code, training):
     one = training(environment="nethack")
     one.wait_for_updates()
-    children = one.children()
-    assert len(children) == 3  # two play, one learns
+    workers = children(one.process.pid)
+    assert len(workers) == 3  # two play, one learns
     os.killpg(one.process.pid, number)
     found, output = one.end()
     assert found == code, output
     assert "Traceback" not in output
     assert "lost" not in output
-    assert wait_until_gone(children) == []
+    assert wait_until_gone(workers) == []
     saved = checkpoint.load(checkpoint.latest(one.run_dir / "checkpoints"))
     assert len(saved.state["positions"]) == 8
     assert saved.step == one.rows()
 
 
+@pytest.mark.more
 def test_a_second_signal_ends_it_at_once(training):
     one = training(overrides=["ppo.num_steps=4096"])  # an update takes long
     end = time.monotonic() + 120
@@ -137,6 +135,7 @@ def fake_scontrol(folder, code=0):
     return {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "4711"}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("code", [0, 1])
 def test_slurm_is_asked_to_run_it_again(code, training, tmp_path):
     one = training(variables=fake_scontrol(tmp_path / "bin", code))
@@ -149,6 +148,7 @@ def test_slurm_is_asked_to_run_it_again(code, training, tmp_path):
     assert f"job 4711 {expected}" in output
 
 
+@pytest.mark.more
 def test_slurm_is_left_alone_after_other_signals(training, tmp_path):
     one = training(variables=fake_scontrol(tmp_path / "bin"))
     one.wait_for_updates()
@@ -157,6 +157,7 @@ def test_slurm_is_left_alone_after_other_signals(training, tmp_path):
     assert not (tmp_path / "bin" / "calls").exists()
 
 
+@pytest.mark.more
 def test_under_submitit_sigterm_saves_and_the_run_goes_on(training):
     one = training(variables={"SUBMITIT_EXECUTOR": "slurm"})
     one.wait_for_updates()
@@ -169,13 +170,14 @@ def test_under_submitit_sigterm_saves_and_the_run_goes_on(training):
     assert one.process.poll() is None
 
 
+@pytest.mark.more
 def test_a_killed_run_leaves_no_process(training):
     one = training(environment="nethack")
     one.wait_for_updates(1)
-    children = one.children()
+    workers = children(one.process.pid)
     shared = set(os.listdir("/dev/shm"))
     one.process.kill()
     one.process.wait()
-    assert len(children) == 3
-    assert wait_until_gone(children) == []
+    assert len(workers) == 3
+    assert wait_until_gone(workers) == []
     assert set(os.listdir("/dev/shm")) <= shared

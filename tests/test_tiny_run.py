@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from support.settings import TINY
 
 from tedg import app
 from tedg.compose import Composed
@@ -34,6 +34,7 @@ def start(directory: Path, *arguments: str, **environment: str) -> subprocess.Po
     )
 
 
+@pytest.mark.more
 def test_a_secret_of_the_environment_is_nowhere_in_the_run(tmp_path: Path) -> None:
     """Neither in a file nor in its name, with everything that a run can write."""
     process = start(
@@ -85,6 +86,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return install
 
 
+@pytest.mark.more
 def test_a_jumping_clock_changes_no_result(
     compose_tiny: Callable[..., Composed], jumping_clock: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -123,6 +125,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
+@pytest.mark.more
 def test_two_commands_and_one_directory(tmp_path: Path, owner: subprocess.Popen[str]) -> None:
     """The later one is told who is there; after the owner's death the run goes on."""
     long = ("run_dir=run", "budget.env_steps=100000000")

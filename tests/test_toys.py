@@ -56,6 +56,7 @@ def test_frames_fit_the_observation_space(game):
             np.testing.assert_array_equal(crop, glyphs[row - 4 : row + 5, column - 4 : column + 5])
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize("game", GAMES)
 def test_a_game_is_the_same_in_any_vector(game):
     together = play(make(game), RandomLegalPlayer(32, 0), 12)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from support.settings import TINY
 
 from tedg.errors import ConfigError, DivergedError, Stopped, TedgError
 
@@ -24,6 +24,7 @@ def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.more
 def test_a_sweep_goes_on_after_a_failed_job_and_says_so_at_its_end(tmp_path: Path) -> None:
     study = tmp_path / "multirun" / "mine"
     jobs = ("-m", "fusion=concat,cross_attn", "stage=warmup", "paths.study=mine")

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 import torch
-from conftest import TINY
+from support.settings import TINY_WITHOUT_GRAPH
 
 from tedg.compose import compose
 from tedg.errors import ConfigError, DivergedError, Stopped
@@ -82,6 +82,7 @@ def fail_in_updates(monkeypatch, failing):
     monkeypatch.setattr(ppo, "weighted_total", total)
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("stage", [*STAGES, "curriculum"])
 def test_every_stage_trains_to_its_end_and_leaves_whole_tables(stage, compose_tiny, run_dir):
     config = compose_tiny(f"stage={stage}", "budget.env_steps=640").config
@@ -108,6 +109,7 @@ def test_every_stage_trains_to_its_end_and_leaves_whole_tables(stage, compose_ti
     assert result["liveness"]["gradient/router"] > 0
 
 
+@pytest.mark.more
 def test_the_curriculum_says_what_its_borders_do(compose_tiny, run_dir):
     run(compose_tiny("stage=curriculum", "preset=described", "budget.env_steps=640").config, run_dir)
     metrics = rows(run_dir / "metrics.jsonl")
@@ -217,6 +219,7 @@ def test_three_faults_in_a_row_end_the_run_with_its_last_good_weights(compose_ti
         assert torch.equal(value, saved.tensors["model"][name])
 
 
+@pytest.mark.more
 def test_faults_that_are_not_in_a_row_only_warn(compose_tiny, run_dir, monkeypatch):
     fail_in_updates(monkeypatch, lambda update: update in (1, 2, 4, 5))
     result, console = run(compose_tiny("budget.env_steps=384").config, run_dir)
@@ -273,6 +276,7 @@ def test_a_resumed_run_does_not_take_the_first_weights_again(compose_tiny, tmp_p
     assert all(torch.equal(value, own[name]) for name, value in again.policy.state_dict().items())
 
 
+@pytest.mark.more
 def test_weights_of_another_architecture_are_refused_key_by_key(compose_tiny, tmp_path):
     for name in ("parent", "child", "empty"):
         (tmp_path / name).mkdir()
@@ -291,8 +295,7 @@ def test_weights_of_another_architecture_are_refused_key_by_key(compose_tiny, tm
 
 
 def test_the_control_without_symbols_trains_and_resumes(tmp_path, run_dir):
-    overrides = [o for o in TINY if not o.startswith("logic.embedding_dim")]
-    config = compose([*overrides, "logic=none", f"paths.output_dir={tmp_path}"]).config
+    config = compose([*TINY_WITHOUT_GRAPH, "logic=none", f"paths.output_dir={tmp_path}"]).config
     with pytest.raises(Stopped):
         run(config, run_dir, stop_after=1)
     assert "alignment" not in newest(run_dir).tensors

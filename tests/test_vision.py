@@ -130,11 +130,23 @@ def test_what_was_never_seen_contributes_nothing():
     assert encoder.crop_embedding.weight.grad.any()
 
 
+def overview(encoder, observation):
+    """Features of the whole map's tokens."""
+    return encoder(observation).tokens.features[:, CROP:]
+
+
+def read(encoder, planes):
+    """What they are for these planes: a share of each kind per block, and last where the hero is."""
+    return torch.relu(encoder.overview_conv(planes)).flatten(2).transpose(1, 2)
+
+
 @pytest.mark.parametrize(("hero", "block"), [((10, 40), (3, 10)), ((0, 0), (0, 0)), ((20, 78), (6, 19))])
 def test_the_heros_block_of_the_whole_map_is_marked(hero, block):
     encoder, observation = make(), unseen(2)
     observation.hero[1] = torch.tensor(hero)
-    assert encoder._hero_block(observation.hero)[1].tolist() == list(block)
+    planes = torch.zeros(2, OVERVIEW_SHAPE[2] + 1, *OVERVIEW_SHAPE[:2])
+    planes[0, -1, 3, 10] = planes[1, -1, *block] = 1
+    torch.testing.assert_close(overview(encoder, observation), read(encoder, planes))
     moved = changed(encoder, unseen(), observation[1:])
     assert all(CROP <= token < CROP + OVERVIEW for token in moved)
     assert bool(moved) is (hero != (10, 40))
@@ -146,8 +158,7 @@ def test_the_whole_map_enters_as_shares_of_its_blocks():
     planes = torch.zeros(1, OVERVIEW_SHAPE[2] + 1, *OVERVIEW_SHAPE[:2])
     planes[0, 5, 2, 7] = 6 / 12
     planes[0, -1, 3, 10] = 1  # the hero
-    features = encoder(observation).tokens.features[:, CROP:]
-    torch.testing.assert_close(features, torch.relu(encoder.overview_conv(planes)).flatten(2).transpose(1, 2))
+    torch.testing.assert_close(overview(encoder, observation), read(encoder, planes))
     tokens = changed(encoder, unseen(), observation)
     assert tokens
     assert all(CROP <= token < CROP + OVERVIEW for token in tokens)

@@ -7,7 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -15,22 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models_for_tests import SMALL
+from support.processes import wait_until_gone
+from support.settings import NARROW
+from support.workers import SEARCH, make_games, play, search, values_of
 
 from tedg.compose import compose
+from tedg.envs.block import GameSettings
 from tedg.envs.groups import split
 from tedg.envs.players import RandomLegalPlayer
-from tedg.envs.vector import NetHackVectorEnv, held_out_seeds, training_seeds
+from tedg.envs.vector import held_out_seeds, training_seeds
 from tedg.learn.rollout import Collector
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 from tedg.learn.stages import make_schedule
 from tedg.processes import WorkerError
-
-
-def make(num_envs=5, cap=25, seeds=None, **kwargs):
-    return NetHackVectorEnv(
-        "NetHackScore", "score", "nethack", num_envs, cap, "legal", seeds or training_seeds(3), **kwargs
-    )
 
 
 def history(env, steps=120):
@@ -38,64 +34,19 @@ def history(env, steps=120):
     observation = env.reset()
     _, kept = play(env, observation, steps, RandomLegalPlayer(env.num_envs, 0))
     env.close()
-    return [contents(observation), *kept]
-
-
-def play(env, observation, steps, player):
-    """The last observation, and everything that the environment hands out until then, as plain values."""
-    kept = []
-    for _ in range(steps):
-        step = env.step(player.act(observation))
-        observation = step.observation
-        final = None if step.final_observation is None else contents(step.final_observation)
-        arrays = (step.reward, step.terminated, step.truncated, step.final_index)
-        kept.append((contents(observation), final, [a.tobytes() for a in arrays], step.episodes))
-    return observation, kept
-
-
-def contents(observation):
-    return {name: (array.shape, array.dtype, array.tobytes()) for name, array in observation.items()}
-
-
-def processes(env):
-    return [worker.child.process for worker in env._players._workers]
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until_gone(pids, seconds=20):
-    end = time.monotonic() + seconds
-    while any(alive(pid) for pid in pids) and time.monotonic() < end:
-        time.sleep(0.05)
-    return [pid for pid in pids if alive(pid)]
-
-
-@pytest.fixture
-def temporary(tmp_path, monkeypatch):
-    """The folder of all temporary files of this test."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
-
-
-def keep_searching(env, steps):
-    for _ in range(steps):
-        env.step(np.full(env.num_envs, 22))
+    return [values_of(observation), *kept]
 
 
 @pytest.fixture(scope="module")
 def serial():
-    return history(make())
+    return history(make_games())
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("settings", [(1, 2), (2, 2), (3, 2), (0, 1), (2, 1), (2, 3), (9, 5)], ids=str)
 def test_workers_and_groups_change_nothing(serial, settings):
     num_workers, num_groups = settings
-    found = history(make(num_workers=num_workers, num_groups=num_groups))
+    found = history(make_games(num_workers=num_workers, num_groups=num_groups))
     for mine, plain in zip(found, serial, strict=True):
         assert mine == plain
     ends = [end for _, _, _, episodes in serial[1:] for end in episodes]
@@ -103,11 +54,12 @@ def test_workers_and_groups_change_nothing(serial, settings):
     assert sum(len(episodes) > 0 for *_, episodes in serial[1:]) >= 5
 
 
+@pytest.mark.more
 def test_rollouts_of_a_policy_are_the_same_too():
     rollouts = []
     for workers in (0, 2):
         config = compose(
-            [*SMALL, "device=cpu", "logger=none", "env.num_envs=5", "env.max_episode_steps=12",
+            [*NARROW, "device=cpu", "logger=none", "env.num_envs=5", "env.max_episode_steps=12",
              f"env.num_workers={workers}"]
         ).config  # fmt: skip
         env = make_env(config, training_seeds(0))
@@ -127,17 +79,17 @@ def test_rollouts_of_a_policy_are_the_same_too():
 
 
 def test_groups_may_be_stepped_in_any_order_and_reset_begins_anew():
-    env = make(num_envs=4, num_workers=2)
-    first = contents(env.reset())
-    actions = np.full(2, 22)
+    env = make_games(num_envs=4, num_workers=2)
+    first = values_of(env.reset())
+    actions = np.full(2, SEARCH)
     env.send(0, actions)
     env.send(1, actions)
     one, two = env.receive(1), env.receive(0)
     env.send(1, actions)  # nobody will ask for this step
-    assert contents(env.reset()) == first
-    together = env.step(np.full(4, 22)).observation
-    assert contents(one.observation) == contents(together[2:])
-    assert contents(two.observation) == contents(together[:2])
+    assert values_of(env.reset()) == first
+    together = search(env).observation
+    assert values_of(one.observation) == values_of(together[2:])
+    assert values_of(two.observation) == values_of(together[:2])
     env.send(1, actions)
     with pytest.raises(RuntimeError, match="receive before"):
         env.send(1, actions)
@@ -151,36 +103,38 @@ def test_groups_may_be_stepped_in_any_order_and_reset_begins_anew():
         env.receive(1)
 
 
-def test_a_core_a_worker_by_default():
-    env = make(num_envs=64, num_workers=None)
+def test_a_core_a_worker_by_default(started):
+    env = make_games(num_envs=64, num_workers=None)
     env.reset()
-    assert len(processes(env)) == len(os.sched_getaffinity(0))
+    assert len(started) == len(os.sched_getaffinity(0))
     env.close()
-    assert make(num_envs=1, num_workers=None).groups == (slice(0, 1),)
+    assert make_games(num_envs=1, num_workers=None).groups == (slice(0, 1),)
     with pytest.raises(ValueError, match="num_workers"):
-        make(num_workers=-1)
+        make_games(num_workers=-1)
 
 
-def test_workers_are_light_and_deaf_to_ctrl_c_and_sigterm():
-    env = make(num_workers=2)
+@pytest.mark.more
+def test_workers_are_light_and_deaf_to_ctrl_c_and_sigterm(started):
+    env = make_games(num_workers=2)
     env.reset()
-    for process in processes(env):
+    for process in started:
         assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
-    env.step(np.full(5, 22))
-    assert all(process.poll() is None for process in processes(env))
+    search(env)
+    assert all(process.poll() is None for process in started)
     env.close()
-    assert [process.returncode for process in processes(env)] == [0, 0]
+    assert [process.returncode for process in started] == [0, 0]
 
 
-def test_waiting_workers_take_no_time():
-    env = make(num_workers=2)
+@pytest.mark.more
+def test_waiting_workers_take_no_time(started):
+    env = make_games(num_workers=2)
     env.reset()
-    before = [cpu_seconds(process.pid) for process in processes(env)]
+    before = [cpu_seconds(process.pid) for process in started]
     time.sleep(1)
-    for process, seconds in zip(processes(env), before, strict=True):
+    for process, seconds in zip(started, before, strict=True):
         assert cpu_seconds(process.pid) - seconds < 0.05
     env.close()
 
@@ -190,10 +144,10 @@ def cpu_seconds(pid):
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_closed_crew_leaves_nothing(temporary):
-    env = make(num_workers=2)
+def test_a_closed_crew_leaves_nothing(temporary, started):
+    env = make_games(num_workers=2)
     env.reset()
-    pids = [process.pid for process in processes(env)]
+    pids = [process.pid for process in started]
     maps = Path(f"/proc/{pids[1]}/maps").read_text()
     assert "/memfd:tedg-games" in maps  # anonymous: it cannot outlive the processes
     assert "/dev/shm" not in maps
@@ -205,9 +159,10 @@ def test_a_closed_crew_leaves_nothing(temporary):
         env.reset()
 
 
-def test_a_worker_that_cannot_begin_says_so():
-    env = make(num_workers=1)
-    env._players._settings = None
+@pytest.mark.more
+def test_a_worker_that_cannot_begin_says_so(monkeypatch):
+    env = make_games(num_workers=1)
+    monkeypatch.setattr(GameSettings, "__reduce__", lambda self: (type(None), ()))  # they arrive as None
     with pytest.raises(WorkerError, match=r"(?s)failed while starting the games of group 0.*AttributeError"):
         env.reset()
 
@@ -215,7 +170,8 @@ def test_a_worker_that_cannot_begin_says_so():
 ORPHAN = """
     import os, sys, time
     import numpy as np
-    from seeds_for_tests import Hanging
+    from support.processes import children
+    from support.seeds import Hanging
     from tedg.envs.vector import NetHackVectorEnv, training_seeds
 
     seeds = Hanging(env=0, episode=1) if sys.argv[1] == "hanging" else training_seeds(0)
@@ -223,13 +179,14 @@ ORPHAN = """
         "NetHackScore", "score", "nethack", 4, 3, "legal", seeds, num_workers=2, step_seconds=2
     )
     env.reset()
-    print(*[worker.child.process.pid for worker in env._players._workers], flush=True)
+    print(*children(), flush=True)
     while sys.argv[1] != "idle":
         env.step(np.full(4, 22))
     time.sleep(60)
 """
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("how", ["idle", "stepping", "hanging"])
 def test_no_worker_outlives_a_killed_parent(how, tmp_path):
     """A hanging worker cannot notice; the limit of its CPU time ends it."""

@@ -7,6 +7,7 @@ every construct that can hide work (tags, aliases, repeated keys, deep nesting, 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class _Reader:
             if not isinstance(self._next(), yaml.StreamEndEvent):
                 raise DocumentError([*self.faults, ("", "holds more than one document")])
         except yaml.YAMLError as error:
+            if _open_brackets(self.text) > MAX_DEPTH:  # some versions of the parser refuse that themselves
+                raise DocumentError([*self.faults, _too_deep("")]) from None
             problem = " ".join(str(error).replace('in "<unicode string>", ', "").split())
             raise DocumentError([*self.faults, ("", f"not valid YAML: {problem[:300]}")]) from None
         if self.faults:
@@ -89,7 +92,7 @@ class _Reader:
                 [*self.faults, (place, "aliases (*name) are not allowed, write the value out")]
             )
         if depth > MAX_DEPTH:
-            raise DocumentError([*self.faults, (place[:60], f"nested more than {MAX_DEPTH} levels deep")])
+            raise DocumentError([*self.faults, _too_deep(place)])
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
         if event.tag is not None:
@@ -135,6 +138,16 @@ class _Reader:
             (place, f"{text[:60]} reads as {tag}; write a plain decimal integer, or quote a text")
         )
         return text
+
+
+def _too_deep(place: str) -> tuple[str, str]:
+    return place[:60], f"nested more than {MAX_DEPTH} levels deep"
+
+
+def _open_brackets(text: str) -> int:
+    """The most brackets and braces that are open at once, without regard to quotes and comments."""
+    steps = (1 if mark in "[{" else -1 for mark in re.findall(r"[\[\]{}]", text))
+    return max(accumulate(steps), default=0)
 
 
 def join(place: str, key: str) -> str:

@@ -1,36 +1,21 @@
-"""Small real policies and batches for the tests of models and learner."""
+"""Real policies on the toy environment, and batches of observations for them."""
 
 from __future__ import annotations
 
 import torch
 
+from support.seeds import numbered_seeds
 from tedg.compose import compose
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 
 FUSIONS = ("concat", "cross_attn", "cross_attn_dense")
 STAGES = ("warmup", "transition", "finetune")
-# Narrow layers and short rollouts: what is tested does not depend on width.
-SMALL = (
-    "logic.output_dim=16",
-    "vision.token_dim=8",
-    "vision.head_dim=16",
-    "policy.router_hidden=[16]",
-    "policy.expert_hidden=[16]",
-    "policy.critic_hidden=[16]",
-    "ppo.num_steps=16",
-    "ppo.num_epochs=1",
-    "ppo.minibatch_size=32",
-)
-
-
-def seeds(env, episode):
-    return 1000 * env + episode
 
 
 def toy(*overrides):
     """(config, environment, policy) of a composed configuration on the toy environment."""
     config = compose(["env=fake", "device=cpu", "logger=none", *overrides]).config
-    env = make_env(config, seeds)
+    env = make_env(config, numbered_seeds)
     policy = make_policy(config, env, make_hypergraph(config), torch.device("cpu"))
     return config, env, policy
 

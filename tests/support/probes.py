@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from support.settings import QUICK_PROBE
 from tedg.compose import compose
 from tedg.config import RunConfig
 from tedg.envs.observation import Observation, VectorEnv
@@ -28,28 +29,6 @@ VALUES = {
     "two_step": lambda seen, gamma: torch.where(seen.state[:, 0] > 0.5, gamma, 1.0),
     "endless": lambda seen, gamma: torch.full((len(seen.state),), 1 / (1 - gamma)),
 }
-# Narrow layers and a short horizon: the probes are small. Nothing here belongs to one fusion or encoder.
-QUICK = (
-    "device=cpu",
-    "logger=none",
-    "threads=1",
-    "logic.output_dim=32",
-    "vision.token_dim=16",
-    "vision.head_dim=32",
-    "policy.router_hidden=[32]",
-    "policy.expert_hidden=[32]",
-    "policy.critic_hidden=[64]",
-    "stage.learning_rate=1e-3",
-    "stage.entropy_coef=0.01",
-    "env.num_envs=64",
-    "ppo.num_steps=8",
-    "ppo.minibatch_size=128",
-    "ppo.gamma=0.9",
-    "ppo.gae_lambda=0.95",
-    "ppo.normalise_rewards=false",
-)
-# The network and the learning rates of a real run.
-FULL = ("device=cpu", "logger=none", "threads=1", "ppo.num_steps=32", "stage.learning_rate=1e-3")
 SOLVED = 0.95  # of the best reward
 VALUE_TOLERANCE = 0.05  # of the largest known value
 
@@ -74,7 +53,7 @@ class Figures:
         return self.reward >= SOLVED * self.best and not self.illegal
 
 
-def solve(probe: str, *overrides: str, updates: int = 60, settings: tuple[str, ...] = QUICK) -> Figures:
+def solve(probe: str, *overrides: str, updates: int = 60, settings: tuple[str, ...] = QUICK_PROBE) -> Figures:
     """Train on `probe`, a name in conf/env/game, under `settings` and `overrides`, and measure.
 
     Training ends when the rollouts of three updates in a row show the solution, or after `updates`.

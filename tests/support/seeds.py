@@ -1,4 +1,4 @@
-"""Plans of seeds that misbehave in workers; in a module of their own, so that these can import them."""
+"""Plans of seeds, plain ones and ones that misbehave in workers, which import this module to read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import signal
 from dataclasses import dataclass, field
 
 from tedg.envs.vector import training_seeds
+
+
+def numbered_seeds(env, episode):
+    """Seeds that tell which game they are for."""
+    return 1000 * env + episode
 
 
 @dataclass

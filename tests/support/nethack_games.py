@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import atoms_oracle as oracle
 import numpy as np
 
+from support import atoms_oracle as oracle
 from tedg.envs.atoms import AtomTracker, View
 from tedg.envs.frames import Frames
 from tedg.envs.games import Games
