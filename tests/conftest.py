@@ -13,6 +13,9 @@ for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import pytest  # noqa: E402  after the limits
+
+# Before the hook below, under which they would be compiled anew: nobody keeps its bytecode of other packages.
+import torch_geometric.nn  # noqa: E402, F401
 from jaxtyping import install_import_hook  # noqa: E402
 
 pytest.register_assert_rewrite("support")  # its failures explain themselves as those of tests do

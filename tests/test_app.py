@@ -175,6 +175,7 @@ def _own(path: str, ready: Any, release: Any) -> None:
         release.wait(30)
 
 
+@pytest.mark.more
 def test_one_process_owns_a_run(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     ready, release = spawn.Event(), spawn.Event()

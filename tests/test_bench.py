@@ -20,6 +20,7 @@ from tedg.compose import compose, conf_dir
 ONE = (*TINY, *FASTEST)
 
 
+@pytest.mark.more_than_first(5)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -44,6 +45,7 @@ def test_wrong_usage_ends_with_one_message_and_code_2(arguments, message, capsys
     assert printed == ""
 
 
+@pytest.mark.more
 def test_wrong_usage_is_refused_before_torch_is_imported():
     code = (
         "import sys; from tedg.bench.__main__ import run;"

@@ -128,6 +128,7 @@ def test_every_kind_of_product_is_counted():
     assert counted(lambda: Product.apply(x, w).sum().backward()) == 3 * 2 * 2 * 3 * 5
 
 
+@pytest.mark.more
 def test_every_epoch_counts_as_much_as_the_one_before():
     def learning(epochs):
         lines = ["env=fake", "device=cpu", "logger=none", "fusion=concat", "vision=state", "logic=none"]

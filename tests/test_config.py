@@ -25,6 +25,7 @@ def refusal(*overrides: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.more_than_first(12)
 @pytest.mark.parametrize(
     ("override", "key", "right"),
     [
@@ -154,6 +155,7 @@ def test_cuda_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cuda_missing() == "this machine has no GPU driver"
 
 
+@pytest.mark.more_than_first(6)
 @pytest.mark.parametrize(
     "override",
     [
@@ -197,6 +199,7 @@ def test_somebodys_own_module_needs_their_word(tmp_path: Path, monkeypatch: pyte
     assert compose(overrides).config.fusion == {"_target_": "mylab.fusion.Sum", "width": 3}
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -262,6 +265,7 @@ def test_tasks_and_goals_are_those_of_the_environment() -> None:
     assert set(get_args(hints["goal"])) == {goal for goal in GOALS if not goal.startswith("reserved")}
 
 
+@pytest.mark.more
 def test_every_option_of_every_group_is_valid() -> None:
     from tedg.compose import group_options
 
@@ -272,7 +276,7 @@ def test_every_option_of_every_group_is_valid() -> None:
             compose([*outer, f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
 
 
-@pytest.mark.more_than_first(2)
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [

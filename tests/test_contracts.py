@@ -117,7 +117,7 @@ def test_a_saved_policy_is_the_same_policy(option, tmp_path):
         torch.testing.assert_close(getattr(one, field.name), getattr(two, field.name), rtol=0, atol=0)
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @every_option
 def test_it_learns_which_action_answers_what_it_sees(option):
     figures = solve("context", *option, updates=60, settings=ANY_PART)

@@ -387,6 +387,7 @@ def test_bad_input_ends_with_one_message_and_nothing_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["earlier.json"]
 
 
+@pytest.mark.more
 def test_more_operators_than_a_hypergraph_may_have_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_its_last_checkpoint_whole(
     assert_equal(contents(tmp_path / "run"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("last", ["the end", "a stop"])
 def test_the_last_save_must_succeed(last, compose_tiny, tmp_path, monkeypatch):
     config = compose_tiny("budget.env_steps=192", "checkpoint.every_updates=100").config

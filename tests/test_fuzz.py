@@ -294,6 +294,7 @@ def loads_or_is_refused(content: bytes) -> None:
     assert os.listdir() == ["h.yaml"]
 
 
+@pytest.mark.more
 @cases(1000)
 @given(changed_documents())
 def test_hypergraphs_of_other_nodes(content: bytes) -> None:
@@ -312,6 +313,7 @@ DAMAGED_HYPERGRAPHS = damaged(json.dumps(VALID, indent=1).encode()) | damaged(
 )
 
 
+@pytest.mark.more
 @cases(1000)
 @given(DAMAGED_HYPERGRAPHS)
 def test_hypergraphs_of_damaged_bytes(content: bytes) -> None:

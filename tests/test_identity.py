@@ -14,6 +14,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
     return run_id(compose(overrides).config, parent)
 
 
+@pytest.mark.more_than_first(6)
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -46,6 +47,7 @@ def test_equal(first: list[str], second: list[str]) -> None:
     assert identity(*first) == identity(*second)
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize(
     "override",
     [

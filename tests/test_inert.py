@@ -127,6 +127,7 @@ def test_a_bug_that_raises_a_value_error_is_no_wrong_configuration(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("flag", ["--\x1b[31m", "seed=\x1b[31m", "paths.study='\x1b[31m'", "\u202e=1"])
 def test_the_command_obeys_nothing(flag: str, tmp_path: Path) -> None:
     done = subprocess.run(

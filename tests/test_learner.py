@@ -34,6 +34,7 @@ def prepare(*overrides, double=False):
     return learner, settings, collector.collect(settings)
 
 
+@pytest.mark.more_than_first(6)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("vision", ["glyph", "state"])
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -50,6 +51,7 @@ def test_ratio_is_one_before_the_first_gradient_step(fusion, vision, stage):
     assert learner.update(rollout, settings).metrics["train/initial_log_ratio"] < 1e-5
 
 
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("stale", ["atoms", "mask", "temperature", "state"])
 def test_ratio_notices_inputs_that_are_not_those_acted_on(stale):
     learner, settings, rollout = prepare("stage=transition", double=True)
@@ -78,6 +80,7 @@ def test_a_frozen_hypergraph_stays_as_it_is():
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_stages_learning_rate_is_the_optimisers(stage):
     learner, settings, rollout = prepare(f"stage={stage}", "preset=described")
@@ -135,7 +138,7 @@ def test_weighted_total_by_hand():
     assert float(weighted_total(terms, weights, 0.5)) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.more_than_first(3)
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     "loss",
     [f.name for f in dataclasses.fields(LossWeights) if f.name != "alignment_temperature"],

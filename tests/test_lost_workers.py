@@ -84,6 +84,7 @@ def test_its_games_are_cut_off_and_the_others_go_on(blow, seconds, said, started
         one.close()
 
 
+@pytest.mark.more
 def test_a_worker_lost_with_both_groups_under_way_is_replaced_once(started):
     env = make_games(num_workers=1)
     env.reset()
@@ -134,6 +135,7 @@ def test_a_game_that_hangs_is_skipped():
     env.close()
 
 
+@pytest.mark.more
 def test_a_game_that_kills_its_worker_at_the_start_is_skipped():
     env = make_games(num_envs=2, num_workers=1, seeds=Deadly(env=1, episode=0))
     env.reset()

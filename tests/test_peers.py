@@ -148,6 +148,7 @@ def test_a_failed_run_says_why(tmp_path, monkeypatch, capsys):
     assert "no such game" in error
 
 
+@pytest.mark.more
 def test_a_run_that_hangs_is_ended_with_its_processes(tmp_path):
     child = tmp_path / "child"
     body = (

@@ -41,7 +41,7 @@ def refused(directory: Path, *arguments: str, before: tuple[str, ...] = ()) -> s
     return done.stderr
 
 
-@pytest.mark.more_than_first(9)
+@pytest.mark.more_than_first(5)
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -241,6 +241,7 @@ UNSAFE = [
 ]
 
 
+@pytest.mark.more_than_first(5)
 @pytest.mark.parametrize(
     ("key", "name"),
     [
@@ -266,6 +267,7 @@ def test_a_study_does_not_lead_out_of_its_root(tmp_path: Path) -> None:
     assert compose_all([*sweep[:1], f"paths.multirun_dir={tmp_path}/linked"], multirun=True)
 
 
+@pytest.mark.more_than_first(7)
 @pytest.mark.parametrize(
     "override",
     [

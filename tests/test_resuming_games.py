@@ -28,7 +28,7 @@ def toy(**_):
     return make_env(compose(overrides).config, training_seeds(3))
 
 
-@pytest.mark.more_than_first(2)
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("steps", [0, 1, 33, 111])
 @pytest.mark.parametrize("kind", [nethack, toy])
 def test_a_resumed_vector_goes_on_as_if_nothing_had_happened(kind, steps):

@@ -25,7 +25,7 @@ from tedg.processes import WorkerError
 CPU = torch.device("cpu")
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "variant", [("fusion=cross_attn",), ("fusion=concat", "vision=state"), ("stage=finetune",)], ids=" ".join

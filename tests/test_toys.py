@@ -41,6 +41,7 @@ def play(env, player, steps):
     return history
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize("game", GAMES)
 def test_frames_fit_the_observation_space(game):
     env = make(game)
@@ -67,6 +68,7 @@ def test_a_game_is_the_same_in_any_vector(game):
             np.testing.assert_array_equal(x[:3], y, err_msg=name)
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize("game", sorted(LEVELS))
 def test_optimum_and_chance_are_as_documented(game):
     best, chance = LEVELS[game]
@@ -110,6 +112,7 @@ def varying(game):
     return found - {"noise"}
 
 
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize(
     ("game", "fields"),
     [

@@ -82,7 +82,7 @@ def fail_in_updates(monkeypatch, failing):
     monkeypatch.setattr(ppo, "weighted_total", total)
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize("stage", [*STAGES, "curriculum"])
 def test_every_stage_trains_to_its_end_and_leaves_whole_tables(stage, compose_tiny, run_dir):
     config = compose_tiny(f"stage={stage}", "budget.env_steps=640").config
@@ -137,6 +137,7 @@ def test_a_budget_of_episodes_counts_finished_games(compose_tiny, run_dir):
     assert result["training"]["first_100_episodes"] is None
 
 
+@pytest.mark.more
 def test_a_stopped_run_goes_on_where_it_was(compose_tiny, run_dir):
     config = compose_tiny("budget.env_steps=384", "checkpoint.every_updates=100").config
     with pytest.raises(Stopped) as stopped:
@@ -185,6 +186,7 @@ def test_resuming_brings_back_everything_an_update_depends_on(compose_tiny, run_
     assert trainer.state.initial_context_norm > 0
 
 
+@pytest.mark.more
 def test_equal_runs_write_equal_files(compose_tiny, tmp_path):
     config = compose_tiny("stage=finetune").config
     for name in ("a", "b"):
@@ -194,6 +196,7 @@ def test_equal_runs_write_equal_files(compose_tiny, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+@pytest.mark.more
 def test_three_faults_in_a_row_end_the_run_with_its_last_good_weights(compose_tiny, run_dir, monkeypatch):
     config = compose_tiny("budget.env_steps=6400").config
     weights = {}
@@ -233,6 +236,7 @@ def test_faults_that_are_not_in_a_row_only_warn(compose_tiny, run_dir, monkeypat
     assert ["loss/total" in row for row in metrics] == [False, False, True, False, False, True]
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     ("vision", "fusion", "warned"),
     [("state", "cross_attn", True), ("state", "concat", False), ("glyph", "cross_attn", False)],
@@ -263,6 +267,7 @@ def test_weights_of_another_run_are_the_start(compose_tiny, tmp_path):
     assert child.state.update == 0
 
 
+@pytest.mark.more
 def test_a_resumed_run_does_not_take_the_first_weights_again(compose_tiny, tmp_path):
     for name in ("parent", "child"):
         (tmp_path / name).mkdir()

@@ -103,6 +103,7 @@ def test_groups_may_be_stepped_in_any_order_and_reset_begins_anew():
         env.receive(1)
 
 
+@pytest.mark.more
 def test_a_core_a_worker_by_default(started):
     env = make_games(num_envs=64, num_workers=None)
     env.reset()
