@@ -6,8 +6,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from work import MAX_EPISODE_STEPS
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.features import STATE_HIGH, STATE_LOW
-from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.vector import NetHackVectorEnv, training_seeds
 
 OBSERVATIONS = Box(STATE_LOW, STATE_HIGH, dtype=np.float32)

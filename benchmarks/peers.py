@@ -21,7 +21,7 @@ from peer_env import PeerError, interpreter
 from rich.console import Console
 from work import CYCLE_STEPS, GRADIENT_STEPS, WARM_UP_CYCLES, Timing
 
-from tedg.provenance import session
+from tedg.run.provenance import session
 
 FOLDER = Path(__file__).resolve().parent
 REPOSITORY = FOLDER.parent

@@ -9,8 +9,8 @@ from learning import Learnt
 from work import CYCLE_STEPS, Timing, Window, run_parser
 
 from tedg.bench.workbench import Workbench, workbench
-from tedg.compose import compose
-from tedg.config import RunConfig
+from tedg.config.compose import compose
+from tedg.config.run_config import RunConfig
 
 
 def main() -> None:

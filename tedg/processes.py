@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tedg.errors import FAILED, TedgError
@@ -165,3 +166,10 @@ def _reap(process: subprocess.Popen[bytes]) -> int | None:
             return usage.ru_maxrss // 1024
         time.sleep(0.01)
     return None
+
+
+def split(rows: slice, parts: int) -> tuple[slice, ...]:
+    """`rows` cut into `parts` runs, as equal as can be; some are empty where there are too few rows."""
+    count = rows.stop - rows.start
+    bounds = [rows.start + count * part // parts for part in range(parts + 1)]
+    return tuple(slice(first, end) for first, end in pairwise(bounds))

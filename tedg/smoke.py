@@ -15,8 +15,8 @@ import torch
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from tedg.compose import compose
-from tedg.config import RunConfig
+from tedg.config.compose import compose
+from tedg.config.run_config import RunConfig
 from tedg.envs.observation import Observation
 from tedg.envs.players import make_player
 from tedg.envs.vector import held_out_seeds
@@ -26,15 +26,15 @@ from tedg.models.build import parameters_per_part
 from tedg.models.fusion import CrossAttentionFusion
 from tedg.models.policy import MoEPolicy, PolicyOutput, masked_log_probs
 from tedg.models.routing import Routing, Softmax, Sparsemax
-from tedg.track.console import QuietConsole
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.watch.console import QuietConsole
 
 VARIANTS = ("concat", "cross_attn", "cross_attn_dense")
 SMALL = ("env.num_envs=8", "ppo.num_steps=64", "eval.games=4", "device=cpu", "logger=none")
 CPU = torch.device("cpu")
 
 
-class CheckFailed(Exception):
+class BrokenPart(Exception):
     """A check found something wrong; the message says what."""
 
 
@@ -61,7 +61,7 @@ def main() -> int:
         try:
             lines.extend(lines_of())
             verdict = "[green]ok[/green]"
-        except CheckFailed as fault:
+        except BrokenPart as fault:
             lines.append(str(fault))
             verdict, failed = "[red]FAILED[/red]", failed + 1
         table.add_row(title, verdict, "\n".join(lines))
@@ -99,9 +99,9 @@ def _play_some(config: RunConfig, env) -> Observation:  # type: ignore[no-untype
 
 
 def check(condition: bool, otherwise: str) -> None:
-    """Raise CheckFailed unless `condition` holds."""
+    """Raise BrokenPart unless `condition` holds."""
     if not condition:
-        raise CheckFailed(otherwise)
+        raise BrokenPart(otherwise)
 
 
 def building(bench: Bench) -> Iterator[str]:

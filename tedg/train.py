@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
-from tedg.compose import CONFIG_NAME, compose_all, conf_dir, from_hydra
+from tedg.config.compose import CONFIG_NAME, compose_all, from_hydra
+from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser
+from tedg.files import conf_dir
 from tedg.inert import inert
-from tedg.overrides import COMPOSE_ERRORS
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def run() -> int:
     try:
         flags = _flags()
         if flags.help:
-            from tedg.help_text import help_text
+            from tedg.config.help_text import help_text
 
             print(help_text())
             return errors.DONE
@@ -77,7 +77,7 @@ def _complain(message: str) -> None:
 
 def _flags() -> Namespace:
     """Hydra's flags, with the overrides; ConfigError for any other flag."""
-    flags, others = get_args_parser().parse_known_args()
+    flags, others = flags_parser().parse_known_args()
     if others:
         raise errors.ConfigError(f"there is no flag {others[0]}; --help and --hydra-help list all of them")
     return flags
@@ -106,7 +106,7 @@ def _job(failures: list[Exception]) -> Callable[[DictConfig], Any]:
     """What Hydra calls for each job; each failure is printed when it happens and kept in `failures`."""
 
     def job(cfg: DictConfig) -> Any:
-        from tedg.app import run as run_app  # imports torch
+        from tedg.run.app import run as run_app  # imports torch
 
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:

@@ -27,8 +27,8 @@ install_import_hook(["tedg.models", "tedg.learn"], f"{support.type_checks.__name
 
 from support.settings import TINY  # noqa: E402  after the hook
 
-from tedg.compose import Composed, compose  # noqa: E402  after the hook
-from tedg.config import RunConfig  # noqa: E402
+from tedg.config.compose import Composed, compose  # noqa: E402  after the hook
+from tedg.config.run_config import RunConfig  # noqa: E402
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from support.settings import ONE_CELL
 
-from tedg.compose import compose, group_options
+from tedg.config.compose import compose, group_options
 from tedg.errors import ConfigError
-from tedg.identity import run_id
+from tedg.run.identity import run_id
 
 AXES = ("vision", "logic", "routing", "stage")  # beside fusion and gate
 STEPS = 320  # five rollouts: the curriculum's stages get one, two and two
@@ -64,9 +64,9 @@ def train_cell(config):
     import torch
 
     from tedg.learn.trainer import train
-    from tedg.track.console import QuietConsole
-    from tedg.track.metrics import read_metrics
-    from tedg.track.signals import StopFlag
+    from tedg.signals import StopFlag
+    from tedg.store.tables import read_metrics
+    from tedg.watch.console import QuietConsole
 
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)

@@ -19,7 +19,7 @@ import sys
 from support.probes import solve
 from support.settings import FULL_WIDTH_PROBE
 
-from tedg.compose import group_options
+from tedg.config.compose import group_options
 
 # What tells a probe's context, where not everything does.
 TOLD_BY_MAP, TOLD_BY_ATOMS = ("visual_only",), ("logic_only", "four_experts")

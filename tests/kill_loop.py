@@ -201,9 +201,9 @@ def main() -> int:
     chance, where = random.Random(options.seed), Counter[str]()
     if options.fork:
         sys.path.insert(0, str(REPOSITORY))
-        import tedg.app
         import tedg.learn.trainer
-        import tedg.track.console  # noqa: F401  so that no run has to
+        import tedg.run.app
+        import tedg.watch.console  # noqa: F401  so that no run has to
     with working_directory(options.directory) as root:
         runs = Runs(root, options.env, options.fork)
         shared = set(os.listdir("/dev/shm"))

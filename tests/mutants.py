@@ -205,14 +205,14 @@ MUTANTS = (
     ),
     Mutant(
         "10a checkpoints written in place",
-        "tedg/track/checkpoint.py",
+        "tedg/store/checkpoint.py",
         '    unfinished = directory / f"{final.name}.tmp-{os.getpid()}"\n    try:',
         "    unfinished = final\n    try:",
         "test_10a_a_checkpoint_is_whole_or_absent",
     ),
     Mutant(
         "10b pickles are loaded",
-        "tedg/track/checkpoint.py",
+        "tedg/store/checkpoint.py",
         "                tensors[group[1]] = safetensors.torch.load(content)\n",
         "                import io, torch\n"
         "                tensors[group[1]] = torch.load(io.BytesIO(content), weights_only=False)\n",
@@ -290,14 +290,14 @@ MUTANTS = (
     ),
     Mutant(
         "lost: a checkpoint written in place",
-        "tedg/track/checkpoint.py",
+        "tedg/store/checkpoint.py",
         '    unfinished = directory / f"{final.name}.tmp-{os.getpid()}"\n',
         "    unfinished = final\n",
         "tests/test_checkpoint.py::test_a_crash_or_full_disk_at_any_operation_leaves_a_whole_checkpoint",
     ),
     Mutant(
         "lost: renamed before the manifest",
-        "tedg/track/checkpoint.py",
+        "tedg/store/checkpoint.py",
         "        _write(unfinished / _MANIFEST, _manifest(step, files, meta or {}, quality))\n"
         "        _sync_directory(unfinished)\n"
         "        os.rename(unfinished, final)\n",
@@ -307,7 +307,7 @@ MUTANTS = (
     ),
     Mutant(
         "lost: a file's hash ignored",
-        "tedg/track/checkpoint.py",
+        "tedg/store/checkpoint.py",
         '            if _digest(content) != expected["sha256"]:\n',
         "            if False:\n",
         "tests/test_checkpoint.py::test_every_single_bit_flip_of_a_weight_is_noticed",
@@ -335,14 +335,14 @@ MUTANTS = (
     ),
     Mutant(
         "lost: games begun anew",
-        "tedg/learn/saving.py",
+        "tedg/learn/snapshot.py",
         'bytes.fromhex(place["actions"])',
         'b""',
         "tests/test_resume.py::test_stopped_after_every_update_it_ends_as_if_never_stopped[plain]",
     ),
     Mutant(
         "lost: rows after the checkpoint kept",
-        "tedg/track/runlog.py",
+        "tedg/store/runlog.py",
         "            log.truncate_after(update)\n",
         "            pass\n",
         "tests/test_resume.py::test_torn_and_late_rows_are_dropped_and_written_again[row]",

@@ -16,11 +16,14 @@ import pytest
 from omegaconf import OmegaConf
 from support.stand_ins import FakeTraining, Lines
 
-from tedg import app, rundir
-from tedg.compose import Composed
+from tedg.config.compose import Composed
 from tedg.errors import ConfigError, DivergedError, Stopped, StorageError
+from tedg.files import write_json
 from tedg.learn.setup import make_device
-from tedg.track.signals import stop_on_signals
+from tedg.run import app
+from tedg.run.identity import earlier_id
+from tedg.signals import stop_on_signals
+from tedg.store import rundir
 
 Compose = Callable[..., Composed]
 
@@ -67,6 +70,24 @@ def test_a_finished_run_does_nothing_and_tells_when_the_code_has_changed(
     monkeypatch.setattr(app, "code_digest", lambda: "another")
     app.run(compose_tiny(), training, said)
     assert said.has("the code has changed since")
+
+
+def test_a_run_is_found_by_the_id_that_it_once_had(compose_tiny: Compose) -> None:
+    """Its directory is of a time when eval, checkpoint and diagnostics keys counted."""
+    composed = compose_tiny()
+    first = app.run(composed, FakeTraining(), Lines())
+    once = earlier_id(composed.config, None)
+    assert once != first.run_id
+    provenance = json.loads((first.run_dir / "provenance.json").read_text())
+    (first.run_dir / "provenance.json").write_text(json.dumps({**provenance, "run_id": once}))
+    old = first.run_dir.rename(first.run_dir.with_name(f"named-{once}"))
+    training = FakeTraining()
+    for overrides in ((), (f"run_dir={old}",)):
+        found = app.run(compose_tiny(*overrides), training, Lines())
+        assert (found.run_id, found.run_dir, found.trained) == (once, old, False)
+    child = app.run(compose_tiny("stage=transition"), training, Lines())
+    assert json.loads((child.run_dir / "provenance.json").read_text())["parent"] == once
+    assert len(training.calls) == 1
 
 
 def test_a_half_done_run_is_resumed(compose_tiny: Compose) -> None:
@@ -198,7 +219,7 @@ def test_one_process_owns_a_run(tmp_path: Path) -> None:
 
 def test_results_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
-    rundir.write_json(path, {"updates": 1})
+    write_json(path, {"updates": 1})
 
     def full(descriptor: int) -> None:
         assert json.loads(path.read_text()) == {"updates": 1}  # what is half written is not yet there
@@ -206,7 +227,7 @@ def test_results_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left") as error:
-        rundir.write_json(path, {"updates": 2})
+        write_json(path, {"updates": 2})
     assert error.value.exit_code == 4
     assert json.loads(path.read_text()) == {"updates": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
@@ -243,7 +264,7 @@ def test_the_first_signal_only_raises_the_flag(number: signal.Signals, code: int
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
     program = (
-        "import os, signal, time\nfrom tedg.track.signals import stop_on_signals\n"
+        "import os, signal, time\nfrom tedg.signals import stop_on_signals\n"
         "with stop_on_signals():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(1)\n    print('survived')"

@@ -15,7 +15,8 @@ from tedg.bench.__main__ import run
 from tedg.bench.flags import PARTS, read_flags
 from tedg.bench.plan import in_turns, plan
 from tedg.bench.variants import find_variants, num_workers, sized
-from tedg.compose import compose, conf_dir
+from tedg.config.compose import compose
+from tedg.files import conf_dir
 
 ONE = (*TINY, *FASTEST)
 

@@ -16,10 +16,10 @@ from tedg.bench.arithmetic import flops
 from tedg.bench.flops import FlopCounter
 from tedg.bench.jobs import Job
 from tedg.bench.plan import Measurement
-from tedg.bench.processes import Memory, MemoryPeak, cpu_seconds, family, memory
 from tedg.bench.replay import Replay, random_legal
+from tedg.bench.resources import Memory, MemoryPeak, cpu_seconds, family, memory
 from tedg.bench.results import limit, parts
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.learn.rollout import Collector
 from tedg.learn.setup import make_env
 from tedg.learn.stages import make_schedule

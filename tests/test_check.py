@@ -17,14 +17,14 @@ import pytest
 from support.settings import CHECKED, FASTEST, TINY
 from support.stand_ins import FakeTraining, Lines
 
-from tedg import app
-from tedg.compose import Composed, compose
-from tedg.config import RunConfig
+from tedg.config.compose import Composed, compose
+from tedg.config.run_config import RunConfig
 from tedg.errors import CheckFailed, DivergedError
-from tedg.identity import run_id
-from tedg.track.health import Line, judge
-from tedg.track.records import Records
-from tedg.track.trends import Sample, difference, first_and_last_games, trend
+from tedg.run import app
+from tedg.run.identity import run_id
+from tedg.watch.evidence import Records
+from tedg.watch.health import Line, judge
+from tedg.watch.trends import Sample, difference, first_and_last_games, trend
 
 Compose = Callable[..., Composed]
 UPDATES = 12

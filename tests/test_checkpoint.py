@@ -14,9 +14,9 @@ import torch
 from support.forgery import Payload, reseal
 
 from tedg.errors import DivergedError, StorageError
-from tedg.track import checkpoint
-from tedg.track.checkpoint import clean, latest, load, save
-from tedg.track.restore import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
+from tedg.store import checkpoint
+from tedg.store.checkpoint import clean, latest, load, save
+from tedg.store.torch_state import optimizer_tensors, restore_optimizer, restore_rng, rng_tensors
 
 
 def groups(value=1.0):

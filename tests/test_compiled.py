@@ -6,7 +6,7 @@ import runpy
 
 from numba import config
 
-from tedg.envs import compiled
+from tedg import compiled
 
 
 def cache_of(folder, layout):

@@ -10,10 +10,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from tedg.checks import cuda_missing
-from tedg.compose import compose, compose_all
+from tedg.config.compose import compose, compose_all
+from tedg.config.module_schemas import NetHackEnv
+from tedg.config.validation import cuda_missing
 from tedg.errors import ConfigError
-from tedg.module_schemas import NetHackEnv
 
 REFUSE_IMPORT = "import sys; sys.modules['torch'] = None; from tedg.train import main; main()"
 
@@ -162,7 +162,7 @@ def test_cuda_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
         "fusion._target_=os.system",
         "fusion.gate._target_=os.system",
         "env._target_=subprocess.Popen",
-        "fusion._target_=tedg.targets.os.system",
+        "fusion._target_=tedg.config.targets.os.system",
         "stage.routing._target_=builtins.exec",
         "routing._target_=pathlib.Path.write_text",
         "+ppo._target_=os.system",
@@ -267,7 +267,7 @@ def test_tasks_and_goals_are_those_of_the_environment() -> None:
 
 @pytest.mark.more
 def test_every_option_of_every_group_is_valid() -> None:
-    from tedg.compose import group_options
+    from tedg.config.compose import group_options
 
     for group, options in group_options()[1].items():
         for option in options:

@@ -8,10 +8,10 @@ import sys
 import pytest
 from rich.console import Console as Terminal
 
-from tedg.track import console
-from tedg.track.console import PlainConsole, Progress, QuietConsole, make_console
-from tedg.track.panel import LiveConsole
-from tedg.track.progress import Pace
+from tedg.watch import console
+from tedg.watch.console import PlainConsole, Progress, QuietConsole, make_console
+from tedg.watch.panel import LiveConsole
+from tedg.watch.progress import Pace
 
 METRICS = {
     "stage": "warmup",

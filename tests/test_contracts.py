@@ -15,11 +15,12 @@ from support.probes import solve
 from support.seeds import numbered_seeds
 from support.settings import ANY_PART
 
-from tedg.compose import compose, conf_dir
+from tedg.config.compose import compose
+from tedg.files import conf_dir
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
-from tedg.learn.saving import RunState, find, save
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
+from tedg.learn.snapshot import RunState, find, save
 from tedg.learn.stages import make_schedule
 
 GROUPS = ("fusion", "fusion/gate", "vision", "logic", "routing", "policy")

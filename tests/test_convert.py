@@ -16,12 +16,19 @@ from hypothesis import strategies as st
 from support.models import batch, toy
 from support.settings import NARROW
 
-from tedg.hypergraph.conversion import convert_graph
-from tedg.hypergraph.conversion_report import report
-from tedg.hypergraph.convert import hypergraph_text, run
-from tedg.hypergraph.earlier_graph import EDGE_TYPES, MAX_BYTES, EarlierGraph, Edge, Node
-from tedg.hypergraph.links import condition_links, effect_links
-from tedg.hypergraph.meanings import COMMANDS, CONDITIONS, EFFECTS, NOT_COMMANDS, QUANTITIES, command_name
+from tedg.hypergraph.earlier.conversion import convert_graph
+from tedg.hypergraph.earlier.convert import hypergraph_text, run
+from tedg.hypergraph.earlier.graph import EDGE_TYPES, MAX_BYTES, EarlierGraph, Edge, Node
+from tedg.hypergraph.earlier.links import condition_links, effect_links
+from tedg.hypergraph.earlier.listing import report
+from tedg.hypergraph.earlier.meanings import (
+    COMMANDS,
+    CONDITIONS,
+    EFFECTS,
+    NOT_COMMANDS,
+    QUANTITIES,
+    command_name,
+)
 from tedg.hypergraph.schema import MAX_CONDITIONS, Hypergraph, Literal, Operator, load_hypergraph
 
 NETHACK = load_hypergraph("nethack")
@@ -448,7 +455,7 @@ def test_force_replaces_and_the_same_input_gives_the_same_bytes(tmp_path: Path) 
 def test_the_command_prints_tables_and_how_to_go_on_without_torch(tmp_path: Path) -> None:
     source = written(tmp_path / "earlier.json", document(FOUR_EXPERTS))
     code = (
-        "import sys; from tedg.hypergraph.convert import run;"
+        "import sys; from tedg.hypergraph.earlier.convert import run;"
         "assert run(sys.argv[1:]) == 0; assert 'torch' not in sys.modules"
     )
     output = str(tmp_path / "out.yaml")

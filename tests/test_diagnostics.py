@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from tedg.config import DiagnosticsConfig
+from tedg.config.run_config import DiagnosticsConfig
 from tedg.models.fusion import ConcatFusion, CrossAttentionFusion, HeadGateFusion
 from tedg.models.gate import NoGate
-from tedg.track import diagnostics
-from tedg.track.diagnostics import ALIGNMENT_WINDOW, Warnings, dead_attention_warning
+from tedg.watch import diagnostics
+from tedg.watch.diagnostics import ALIGNMENT_WINDOW, Warnings, dead_attention_warning
 
 CONF = Path(__file__).parents[1] / "conf"
 THRESHOLDS = DiagnosticsConfig(**yaml.safe_load((CONF / "diagnostics" / "default.yaml").read_text()))

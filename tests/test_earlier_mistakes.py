@@ -28,7 +28,7 @@ from tedg.learn.rollout import Collector
 from tedg.learn.setup import make_hypergraph
 from tedg.learn.stages import make_schedule
 from tedg.models.routing import Softmax, Sparsemax
-from tedg.track import checkpoint
+from tedg.store import checkpoint
 
 CPU = torch.device("cpu")
 

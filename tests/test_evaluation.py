@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.settings import NARROW
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.envs.observation import EpisodeEnd, Observation, Step
 from tedg.envs.vector import held_out_seeds, training_seeds
 from tedg.errors import Stopped
@@ -21,7 +21,7 @@ from tedg.learn.final import evaluate_all
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 from tedg.learn.stages import make_schedule
 from tedg.processes import WorkerError
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
 
 CPU = torch.device("cpu")
 

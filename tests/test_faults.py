@@ -17,14 +17,14 @@ import torch
 from support.runs import assert_equal, contents, run
 from support.settings import ON_NETHACK
 
-from tedg.envs.toys.vector import ToyVectorEnv
+from tedg.envs.toys.env import ToyVectorEnv
 from tedg.errors import DivergedError, StorageError
 from tedg.learn import ppo, shards
 from tedg.learn.trainer import Trainer
 from tedg.processes import WorkerError
-from tedg.track import checkpoint
-from tedg.track.console import QuietConsole
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.store import checkpoint
+from tedg.watch.console import QuietConsole
 
 # Disks
 

@@ -27,16 +27,16 @@ from support.forgery import Payload
 from support.hypergraphs import VALID
 from support.settings import TINY
 
-from tedg.checks import check_config
-from tedg.compose import compose, group_options
+from tedg.config.compose import compose, group_options
+from tedg.config.hydra_api import COMPOSE_ERRORS
+from tedg.config.module_schemas import SLOTS
+from tedg.config.typed import Faults
+from tedg.config.validation import validate
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError, StorageError
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
-from tedg.module_schemas import SLOTS
-from tedg.overrides import COMPOSE_ERRORS
-from tedg.schema import Faults
-from tedg.track import checkpoint
-from tedg.track.metrics import EpisodesLog, MetricsLog, read_episodes, read_metrics
+from tedg.store import checkpoint
+from tedg.store.tables import EpisodesLog, MetricsLog, read_episodes, read_metrics
 
 T = TypeVar("T")
 SCALE = int(os.environ.get("TEDG_FUZZ", "1"))
@@ -102,7 +102,7 @@ PIECES = [
     *("${oc.select:seed}", "${oc.dict.keys:ppo}", "${paths.${name}}", "'${name}'", "${oc.deprecated:seed}"),
     *("[]", "[1.0,2.0]", "[1.0,nan]", "[[1]]", "{}", "{a:1}", "{1:2}", "{a:{b:[null]}}", "shuffle([1,2])"),
     *("{_target_:os.system}", '"', "-", "--cfg", "=", "==", "@", "x@y=z", "{", "]", "'", "os.system"),
-    *("tedg.app.run", "tedg.models.gate.TopKGate", "tedg.models.logic.NoLogic", "\\~nobody/x", "a\\,b"),
+    *("tedg.run.app.run", "tedg.models.gate.TopKGate", "tedg.models.logic.NoLogic", "\\~nobody/x", "a\\,b"),
     *("../x", "/proc/x", "/etc/hostname/x", "'a\0b'", "'a\nb'", "'x\n'", "x" * 300),
     *("'\x1b[31m'", "'\u202e'", "é", "'[bold]'", "auto", "none", "nethack", "needle", "probe"),
 ]
@@ -194,7 +194,7 @@ CONFIG_JUNK = st.recursive(
 
 def checked_or_faulty(node: dict[str, Any]) -> None:
     faults = Faults()
-    config = check_config(node, faults, sweep="preset" in node)
+    config = validate(node, faults, sweep="preset" in node)
     assert (config is None) == bool(faults.lines)
     assert not any("\n" in line or len(line) > 1100 for line in faults.lines)
     assert os.listdir() == []

@@ -15,13 +15,14 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console as Terminal
 
-from tedg import rundir, train
-from tedg.compose import compose
+from tedg import train
+from tedg.config.compose import compose
 from tedg.errors import ConfigError, StorageError
+from tedg.files import write_json, write_text
 from tedg.inert import inert
-from tedg.track.console import PlainConsole
-from tedg.track.panel import LiveConsole
-from tedg.track.progress import Progress
+from tedg.watch.console import PlainConsole
+from tedg.watch.panel import LiveConsole
+from tedg.watch.progress import Progress
 
 HOSTILE = [
     "\x1b[31mred\x1b]0;title\x07",
@@ -82,10 +83,10 @@ def test_a_panel_obeys_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_files_give_back_the_same_text(text: str, tmp_path: Path) -> None:
-    rundir.write_json(tmp_path / "x.json", {"text": text, text: 1})
+    write_json(tmp_path / "x.json", {"text": text, text: 1})
     assert json.loads((tmp_path / "x.json").read_text()) == {"text": text, text: 1}
     assert harmless((tmp_path / "x.json").read_text())
-    rundir.write_text(tmp_path / "x.yaml", OmegaConf.to_yaml(OmegaConf.create({"text": text})))
+    write_text(tmp_path / "x.yaml", OmegaConf.to_yaml(OmegaConf.create({"text": text})))
     assert OmegaConf.load(tmp_path / "x.yaml") == {"text": text}
 
 
@@ -104,7 +105,7 @@ def test_an_error_of_a_run_obeys_nothing(
     monkeypatch.setattr(train, "from_hydra", lambda cfg: None)
     monkeypatch.setattr(train, "_hand_to_hydra", lambda flags, job: job(None))
     monkeypatch.setattr(train.HydraConfig, "get", lambda: SimpleNamespace(mode=train.RunMode.MULTIRUN))
-    monkeypatch.setattr("tedg.app.run", fail)
+    monkeypatch.setattr("tedg.run.app.run", fail)
     assert train.run() == {ConfigError: 2, StorageError: 4, RuntimeError: 1}[error]
     out, err = capsys.readouterr()
     assert harmless(out + err)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tedg.config.instantiate import build
+from tedg.config.module_schemas import SLOTS
+from tedg.config.targets import refusal
 from tedg.errors import ConfigError
-from tedg.instantiate import build
 from tedg.models.fusion import CrossAttentionFusion
 from tedg.models.gate import TopKGate
-from tedg.module_schemas import SLOTS
-from tedg.targets import refusal
 
 SIZES = {"vision_dim": 8, "token_dim": 8, "num_tokens": 5, "logic_dim": 8}
 
@@ -37,10 +37,10 @@ def test_nested_nodes_are_built_first_and_sizes_go_to_the_outermost() -> None:
         "pathlib.Path.write_text",
         "subprocess.Popen",
         "hydra.utils.call",
-        "tedg.targets.os.system",  # through a module that tedg imports
-        "tedg.targets.os",
-        "tedg.targets.Path",  # imported there, at home elsewhere
-        "tedg.provenance.version",
+        "tedg.config.targets.os.system",  # through a module that tedg imports
+        "tedg.config.targets.os",
+        "tedg.config.targets.Path",  # imported there, at home elsewhere
+        "tedg.run.provenance.version",
         "tedgx.evil.Run",
         "tedg",
         "tedg.models..gate",

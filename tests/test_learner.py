@@ -11,7 +11,7 @@ import torch
 from support.models import FUSIONS, STAGES, toy
 from support.settings import NARROW
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.learn import objective
 from tedg.learn import ppo as ppo_module
 from tedg.learn.objective import Evaluation, Targets, clipped_policy_loss, objective_terms, weighted_total

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tedg import locked
+from tedg.run import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "requirements.lock").read_text()

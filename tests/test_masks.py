@@ -7,9 +7,10 @@ import pytest
 from nle.env.tasks import TASK_ACTIONS
 from support.nethack_games import empty_frames, moments, update
 
+from tedg.envs.actions import ACTION_KEYS, CANCEL, EAT, GO_DOWN, GO_UP, KICK, NO, YES
 from tedg.envs.atoms import AtomTracker
-from tedg.envs.masks import CANCEL, EAT, GO_DOWN, GO_UP, KICK, NO, YES, legal_actions
-from tedg.envs.messages import ACTION_KEYS, offered_actions
+from tedg.envs.masks import legal_actions
+from tedg.envs.messages import offered_actions
 
 
 @pytest.mark.parametrize("player", ["random", "random_legal"])

@@ -11,9 +11,9 @@ import torch
 
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
-from tedg.track.metrics import EPISODE_COLUMNS, EpisodesLog, MetricsLog, read_episodes, read_metrics
-from tedg.track.runlog import RunLog
-from tedg.track.tensorboard import TensorBoardMirror
+from tedg.store.runlog import RunLog
+from tedg.store.tables import EPISODE_COLUMNS, EpisodesLog, MetricsLog, read_episodes, read_metrics
+from tedg.store.tensorboard import TensorBoardMirror
 
 EPISODE = EpisodeEnd(
     env=3, seed=17, length=500, episode_return=12.25, score=13.0, depth=2, turns=480, end="truncated"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.envs.noise import step_noise
 from tedg.envs.players import make_player
 from tedg.envs.seeds import training_seeds
 from tedg.learn.setup import make_env
 from tedg.models.experts import Experts
-from tedg.models.noise import _mixed, uniform
+from tedg.models.seeded import _mixed, uniform
 
 
 def test_equal_numbers_give_equal_draws_in_any_batch():

@@ -24,7 +24,7 @@ from comparison import Comparison, Spread, tables  # noqa: E402
 from learning import Learnt  # noqa: E402
 from work import CYCLE_STEPS, GRADIENT_STEPS, WARM_UP_CYCLES, Timing, Window  # noqa: E402
 
-from tedg.compose import Composed  # noqa: E402
+from tedg.config.compose import Composed  # noqa: E402
 
 TIMING = {
     "cycles": 2,

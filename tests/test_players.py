@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.nethack_games import SPEC
 
+from tedg.envs.actions import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
 from tedg.envs.atoms import ATOMS
-from tedg.envs.masks import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
 from tedg.envs.observation import Observation
 from tedg.envs.players import RandomLegalPlayer, RandomPlayer, ScriptPlayer, make_player
 from tedg.envs.vector import NetHackVectorEnv, held_out_seeds

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from support.forgery import Payload, reseal
 
-from tedg.checks import unwritable
-from tedg.compose import compose, compose_all
+from tedg.config.compose import compose, compose_all
 from tedg.errors import ConfigError, StorageError
-from tedg.starts import possible_starts
-from tedg.track import checkpoint
+from tedg.files import unwritable
+from tedg.run.starts import possible_starts
+from tedg.store import checkpoint
 
 REFUSE_IMPORT = "import sys; sys.modules['torch'] = None; from tedg.train import main; main()"
 

@@ -15,12 +15,12 @@ from support.processes import children
 from support.runs import assert_equal, contents, run
 from support.settings import ON_NETHACK, TINY_WITHOUT_GRAPH
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.errors import ConfigError, StorageError
 from tedg.learn import ppo, trainer
-from tedg.track import checkpoint
-from tedg.track.console import QuietConsole
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.store import checkpoint
+from tedg.watch.console import QuietConsole
 
 FROZEN = Path(__file__).parent / "frozen" / "checkpoint_v1"
 

@@ -10,7 +10,7 @@ import pytest
 from support.seeds import Deadly
 from support.workers import make_games, play, search, values_of
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.envs.observation import Position
 from tedg.envs.players import RandomLegalPlayer
 from tedg.envs.vector import NetHackVectorEnv, training_seeds

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tedg import rundir
 from tedg.errors import ConfigError, StorageError
+from tedg.files import read_json, write_json, write_text
+from tedg.store import rundir
 
 
 class Killed(BaseException):
@@ -21,8 +22,8 @@ def begin(path: Path) -> None:
     """What a run does before it trains."""
     rundir.make(path)
     with rundir.owned(path):
-        rundir.write_text(path / rundir.CONFIG, "seed: 0\n")
-        rundir.write_json(path / rundir.PROVENANCE, {"run_id": "x"})
+        write_text(path / rundir.CONFIG, "seed: 0\n")
+        write_json(path / rundir.PROVENANCE, {"run_id": "x"})
 
 
 @pytest.mark.parametrize(
@@ -126,4 +127,4 @@ def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
 def test_damaged_json_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(StorageError, match=r"result\.json"):
-        rundir.read_json(tmp_path / "result.json")
+        read_json(tmp_path / "result.json")

@@ -13,7 +13,7 @@ import pytest
 from support.processes import alive, children, wait_until_gone
 from support.settings import LONG_ENOUGH_TO_STOP
 
-from tedg.track import checkpoint
+from tedg.store import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LONG = "budget.env_steps=10000000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.learn.stages import make_schedule
 from tedg.models.routing import Entmax, Softmax, Sparsemax
 

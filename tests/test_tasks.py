@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tedg.compose import compose, conf_dir
+from tedg.config.compose import compose
 from tedg.envs.features import GOALS, STATE_DIM
 from tedg.envs.players import make_player
 from tedg.envs.seeds import training_seeds
+from tedg.files import conf_dir
 from tedg.learn.setup import make_env
 
 TASKS = sorted(file.stem for file in (conf_dir() / "env").glob("nethack_*.yaml"))

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from support.settings import TINY
 
-from tedg import app
-from tedg.compose import Composed
+from tedg.config.compose import Composed
+from tedg.run import app
 
 SECRET = "hunter2-7f3a9c"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tedg.compose import compose, conf_dir
+from tedg.config.compose import compose
 from tedg.envs.features import STATE_HIGH, STATE_LOW
-from tedg.envs.players import Player, RandomLegalPlayer, make_player
+from tedg.envs.observation import Player
+from tedg.envs.players import RandomLegalPlayer, make_player
 from tedg.envs.seeds import training_seeds
 from tedg.envs.toys.draws import Draws
+from tedg.envs.toys.env import ToyVectorEnv
 from tedg.envs.toys.needle import KINDS, Needle
 from tedg.envs.toys.probes import Constant
-from tedg.envs.toys.vector import ToyVectorEnv
 from tedg.errors import ConfigError
+from tedg.files import conf_dir
 from tedg.learn.setup import make_env
 
 GAMES = sorted(file.stem for file in (conf_dir() / "env" / "game").glob("*.yaml"))

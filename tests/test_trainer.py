@@ -12,14 +12,14 @@ import pytest
 import torch
 from support.settings import TINY_WITHOUT_GRAPH
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.errors import ConfigError, DivergedError, Stopped
 from tedg.learn import ppo
 from tedg.learn.trainer import Trainer, train
-from tedg.track import checkpoint
-from tedg.track.console import QuietConsole
-from tedg.track.restore import rng_tensors
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.store import checkpoint
+from tedg.store.torch_state import rng_tensors
+from tedg.watch.console import QuietConsole
 
 STAGES = ["warmup", "transition", "finetune"]
 

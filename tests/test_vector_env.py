@@ -8,8 +8,8 @@ import pytest
 from tedg.envs.atoms import ATOMS
 from tedg.envs.features import STATE_HIGH, STATE_LOW, SYMBOLIC_STATE
 from tedg.envs.players import RandomLegalPlayer, RandomPlayer
+from tedg.envs.toys.env import ToyVectorEnv
 from tedg.envs.toys.fake import ACTION_IF_CUE, ACTION_IF_NOT, Fake
-from tedg.envs.toys.vector import ToyVectorEnv
 from tedg.envs.vector import NetHackVectorEnv, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import load_hypergraph
 

@@ -10,7 +10,7 @@ import torch
 from tedg.envs.features import SYMBOLIC_STATE
 from tedg.envs.glyphs import GLYPH_ATTRIBUTES, STONE
 from tedg.envs.observation import EnvSpec, Observation
-from tedg.envs.toys.game import OVERVIEW_SHAPE
+from tedg.envs.sizes import OVERVIEW_SHAPE
 from tedg.models.vision import GlyphEncoder, StateEncoder
 
 SPEC = EnvSpec("test", 23, 128, 115, OVERVIEW_SHAPE, 9, SYMBOLIC_STATE)

@@ -18,15 +18,14 @@ from support.processes import wait_until_gone
 from support.settings import NARROW
 from support.workers import SEARCH, make_games, play, search, values_of
 
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.envs.block import GameSettings
-from tedg.envs.groups import split
 from tedg.envs.players import RandomLegalPlayer
 from tedg.envs.vector import held_out_seeds, training_seeds
 from tedg.learn.rollout import Collector
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 from tedg.learn.stages import make_schedule
-from tedg.processes import WorkerError
+from tedg.processes import WorkerError, split
 
 
 def history(env, steps=120):

@@ -15,10 +15,10 @@ from tedg import errors
 from tedg.bench import jobs, results
 from tedg.bench.flags import Options, read_flags
 from tedg.bench.plan import Measurement, in_turns, plan
-from tedg.bench.tables import headline, tables
+from tedg.bench.printing import headline, tables
 from tedg.bench.variants import Variant, find_variants
-from tedg.provenance import session
-from tedg.rundir import write_json
+from tedg.files import write_json
+from tedg.run.provenance import session
 
 SCHEMA = 1  # of the JSON file
 PLAIN_WIDTH = 160  # columns where the output is no terminal

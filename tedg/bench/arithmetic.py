@@ -11,7 +11,7 @@ import torch
 from tedg.bench.flops import FlopCounter
 from tedg.bench.jobs import Figures, repeat
 from tedg.bench.workbench import workbench
-from tedg.config import RunConfig
+from tedg.config.run_config import RunConfig
 from tedg.envs.seeds import training_seeds
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.models.build import parameters_per_part

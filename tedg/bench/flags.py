@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from tedg.checks import unwritable
 from tedg.errors import ConfigError
+from tedg.files import unwritable
 
 PARTS = {
     "env": "games alone, random legal actions, every feature computed",

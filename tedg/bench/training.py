@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from tedg.bench.jobs import Figures, repeat
-from tedg.bench.processes import MemoryPeak, cpu_seconds, family
 from tedg.bench.replay import Replay
+from tedg.bench.resources import MemoryPeak, cpu_seconds, family
 from tedg.bench.variants import num_workers
 from tedg.bench.workbench import workbench
-from tedg.config import RunConfig
+from tedg.config.run_config import RunConfig
 from tedg.learn.rollout import Collector
 
 

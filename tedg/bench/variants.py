@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tedg.compose import Composed, compose_all, group_options
-from tedg.config import RunConfig
+from tedg.config.compose import Composed, compose_all, group_options
+from tedg.config.run_config import RunConfig
 
 GROUPS = ("fusion", "vision")
 LEAST_STEPS = 8  # of a rollout that many environments share

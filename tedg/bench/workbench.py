@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tedg.config import RunConfig
+from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
 from tedg.envs.seeds import training_seeds
 from tedg.learn.ppo import Learner

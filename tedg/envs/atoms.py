@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
 
-from tedg.envs.compiled import kernel, kernel_part
+from tedg.compiled import kernel, kernel_part
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.frames import BLSTATS, Frames
 from tedg.envs.glyphs import BIT
-from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE, SCAN, map_memory, scan_maps
-from tedg.envs.messages import MESSAGE_ATOMS, NUM_ACTIONS, MessageTable
+from tedg.envs.mapscan import SCAN, map_memory, scan_maps
+from tedg.envs.messages import MESSAGE_ATOMS, MessageTable
+from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
 
 # Bits of blstats[25], in the order of their atoms.
 _CONDITIONS = (

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.atoms import ATOMS, AtomTracker, View
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
 from tedg.envs.games import Games
-from tedg.envs.mapscan import CROP, OVERVIEW_SHAPE
 from tedg.envs.masks import legal_actions
 from tedg.envs.memory import GameMemory
-from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.noise import step_noise
 from tedg.envs.observation import EnvSpec, Observation, Position
 from tedg.envs.rewards import TASKS
 from tedg.envs.seeds import Seeds
+from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
 from tedg.envs.state import StateBuilder
 from tedg.hypergraph.schema import Hypergraph
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tedg.envs.block import GameSettings
-from tedg.envs.groups import split
 from tedg.envs.memory import GameMemory
 from tedg.envs.observation import Position
 from tedg.envs.seeds import Seeds
 from tedg.envs.worker import BEGIN, RESET, STEP, Setup, serve
-from tedg.processes import Child, ChildFailure, WorkerError, end, launch
+from tedg.processes import Child, ChildFailure, WorkerError, end, launch, split
 
 START_SECONDS = 600  # to import, compile the kernels when they are not yet on disk, and begin every game
 # Whatever kills more workers of one crew, or one worker more often without an answer between, is no accident.

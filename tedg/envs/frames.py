@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-MAP_ROWS = 21
-MAP_COLUMNS = 79
+from tedg.envs.sizes import MAP_COLUMNS, MAP_ROWS
+
 BLSTATS = 27
 INVENTORY = 55
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
 from tedg.envs.observation import Observation, Step, VectorEnv
-
-
-def split(rows: slice, parts: int) -> tuple[slice, ...]:
-    """`rows` cut into `parts` runs, as equal as can be; some are empty where there are too few rows."""
-    count = rows.stop - rows.start
-    bounds = [rows.start + count * part // parts for part in range(parts + 1)]
-    return tuple(slice(first, end) for first, end in pairwise(bounds))
 
 
 def step_groups(env: VectorEnv, actions: npt.NDArray[np.int64]) -> Step:

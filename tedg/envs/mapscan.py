@@ -11,24 +11,20 @@ import numpy as np
 import numpy.typing as npt
 from nle.nethack import NLE_BL_DLEVEL, NLE_BL_DNUM, NLE_BL_TIME, NLE_BL_X, NLE_BL_Y
 
-from tedg.envs.compiled import kernel, kernel_part
-from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS
+from tedg.compiled import kernel, kernel_part
+from tedg.envs.actions import GO_DOWN, GO_UP
 from tedg.envs.glyphs import (
     BIT,
     GLYPH_CATEGORIES,
     GLYPH_DIFFICULTY,
     GLYPH_TERRAIN,
-    NUM_TERRAIN_CLASSES,
     STAIRS_DOWN,
     STAIRS_UP,
     STONE,
     TERRAIN_CLASSES,
 )
+from tedg.envs.sizes import BLOCK_COLUMNS, BLOCK_ROWS, CROP, MAP_COLUMNS, MAP_ROWS
 
-CROP = 9  # side of the egocentric crop
-BLOCK_ROWS, BLOCK_COLUMNS = 3, 4
-OVERVIEW_SHAPE = (7, 20, NUM_TERRAIN_CLASSES)  # covers 21 x 80 cells
-GO_UP, GO_DOWN = 17, 18  # actions
 _FLOOR = TERRAIN_CLASSES.index("floor")
 NEVER = -(10**6)  # turn of birth of a corpse that nobody saw fall
 

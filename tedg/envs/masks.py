@@ -6,13 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
 
+from tedg.compiled import kernel
+from tedg.envs.actions import CANCEL, EAT, GO_DOWN, GO_UP, KICK, NO, NUM_ACTIONS, YES
 from tedg.envs.atoms import ATOM, View
-from tedg.envs.compiled import kernel
 from tedg.envs.glyphs import BIT
-from tedg.envs.messages import NUM_ACTIONS
-
-# The actions that the rules speak of, by the names of their keys' commands.
-CANCEL, NO, YES, GO_UP, GO_DOWN, KICK, EAT, SEARCH = 0, 6, 8, 17, 18, 20, 21, 22
 
 
 def legal_actions(

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tedg.envs.frames import MAP_COLUMNS, MAP_ROWS, Frames
+from tedg.envs.frames import Frames
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
 from tedg.envs.rewards import EPISODE
+from tedg.envs.sizes import MAP_COLUMNS, MAP_ROWS
 
 _ALIGNMENT = 64  # bytes; no two arrays share a line of the processor's cache
 _ENDS = np.dtype(

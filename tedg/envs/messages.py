@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tedg.envs.compiled import kernel, kernel_part
+from tedg.compiled import kernel, kernel_part
+from tedg.envs.actions import ACTION_KEYS, NUM_ACTIONS
 
 # Atom -> texts, any of which makes it true (NetHack 3.6.7's own wording).
 MESSAGE_TEXTS: dict[str, tuple[bytes, ...]] = {
@@ -43,9 +44,6 @@ MESSAGE_TEXTS: dict[str, tuple[bytes, ...]] = {
 }
 MESSAGE_ATOMS: tuple[str, ...] = (*MESSAGE_TEXTS, "m_pickup")
 
-# The key that each of NetHackScore's 23 actions sends.
-ACTION_KEYS = b"\r" + b"kljhunby" + b"KLJHUNBY" + b"<>.\x04es"
-NUM_ACTIONS = len(ACTION_KEYS)
 MESSAGE_BYTES = 256
 _WORDS = MESSAGE_BYTES // 8
 _NOWHERE = -1

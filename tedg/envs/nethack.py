@@ -14,8 +14,8 @@ import numpy.typing as npt
 from nle import nethack as nh
 from nle.env import base, tasks
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.frames import FRAME_KEYS
-from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.rewards import ASKS, SHOWS_MORE, WANTS_TEXT
 from tedg.envs.shared_code import SharedCode
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
-    from tedg.envs.players import Player
-
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -134,6 +132,15 @@ class Step:
     final_observation: Observation | None  # K rows in the order of `final_index`; None when K = 0
     episodes: list[EpisodeEnd]  # K entries in the order of `final_index`
     incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
+
+
+@runtime_checkable
+class Player(Protocol):
+    """Chooses one action per game, each from a generator of its own, so games do not affect each other."""
+
+    def act(self, observation: Observation) -> npt.NDArray[np.int64]:
+        """Actions [B] for a batch of B games."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from tedg.envs.actions import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
 from tedg.envs.atoms import ATOMS
-from tedg.envs.masks import CANCEL, EAT, GO_DOWN, NO, SEARCH, YES
-from tedg.envs.observation import EnvSpec, Observation
-
-
-@runtime_checkable
-class Player(Protocol):
-    """Chooses one action per game, each from a generator of its own, so games do not affect each other."""
-
-    def act(self, observation: Observation) -> npt.NDArray[np.int64]:
-        """Actions [B] for a batch of B games."""
-        ...
+from tedg.envs.observation import EnvSpec, Observation, Player
 
 
 def _generators(num_envs: int, seed: int) -> list[np.random.Generator]:

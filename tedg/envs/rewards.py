@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from nle import nethack as nh
 
-from tedg.envs.compiled import kernel, kernel_part
+from tedg.compiled import kernel, kernel_part
 from tedg.envs.frames import BLSTATS
 from tedg.envs.glyphs import NUM_MONSTERS, PET_OFFSET, STONE
 

@@ -11,15 +11,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.block import ACTION_MASKS, GameBlock, GameSettings
 from tedg.envs.crew import Crew
 from tedg.envs.games import episode_end
-from tedg.envs.groups import split, step_groups
+from tedg.envs.groups import step_groups
 from tedg.envs.memory import GameMemory
-from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step, strayed_from
 from tedg.envs.seeds import Seeds, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
+from tedg.processes import split
 
 __all__ = ["ACTION_MASKS", "NetHackVectorEnv", "held_out_seeds", "training_seeds"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from tedg import rundir
 from tedg.errors import StorageError
+from tedg.files import write_json
 from tedg.learn.rollout import Rollout
 from tedg.learn.stages import Settings
 
@@ -38,5 +38,5 @@ def write_debug_bundle(run_dir: Path, update: int, fault: str, rollout: Rollout,
         "fault": fault,
         "settings": {**asdict(settings), "routing": repr(settings.routing)},
     }
-    rundir.write_json(folder / "fault.json", what)
+    write_json(folder / "fault.json", what)
     return folder

@@ -10,13 +10,12 @@ import numpy.typing as npt
 import torch
 from scipy import stats
 
-from tedg.envs.observation import EpisodeEnd, Observation, VectorEnv
-from tedg.envs.players import Player
+from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
 from tedg.errors import Stopped
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy
 from tedg.processes import WorkerError
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tedg.learn.ppo import explained_variance
 from tedg.learn.rollout import Rollout
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy, PolicyOutput, masked_log_probs
-from tedg.track import diagnostics
+from tedg.watch import diagnostics
 
 
 def episode_figures(episodes: Sequence[EpisodeEnd]) -> dict[str, float]:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from tedg.config import RunConfig
-from tedg.envs.observation import EpisodeEnd, Observation
-from tedg.envs.players import Player, make_player
+from tedg.config.run_config import RunConfig
+from tedg.envs.observation import EpisodeEnd, Observation, Player
+from tedg.envs.players import make_player
 from tedg.envs.vector import held_out_seeds
 from tedg.learn.evaluation import PolicyPlayer, play
 from tedg.learn.figures import episode_figures
 from tedg.learn.setup import make_env
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
 
 MAX_ENVS = 32  # games played side by side
 

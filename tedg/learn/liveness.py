@@ -39,12 +39,12 @@ def liveness(
     with torch.no_grad():
         weights = acted.output.attention_weights
         if weights is not None:
-            figures |= attention_figures(weights)
+            figures |= attention_over_states(weights)
         figures |= _influence(policy, observation, settings, generator)
     return figures
 
 
-def attention_figures(weights: Float[Tensor, "batch heads queries keys"]) -> dict[str, float]:
+def attention_over_states(weights: Float[Tensor, "batch heads queries keys"]) -> dict[str, float]:
     """How attention spreads over keys and how it differs between states."""
     return {
         "attention/keys": float(weights.shape[-1]),

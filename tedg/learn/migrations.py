@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from tedg.track.checkpoint import SCHEMA, Checkpoint
-from tedg.track.restore import process_generators, rng_tensors
+from tedg.store.checkpoint import SCHEMA, Checkpoint
+from tedg.store.torch_state import process_generators, rng_tensors
 
 Warn = Callable[[str], None]
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tedg.config import PPOConfig
+from tedg.config.run_config import PPOConfig
 from tedg.learn import losses
 from tedg.learn.stages import LossWeights
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tedg.errors import ConfigError
-from tedg.rundir import read_provenance
-from tedg.track.checkpoint import Checkpoint
+from tedg.store.checkpoint import Checkpoint
+from tedg.store.rundir import read_provenance
 
 # What two sessions of a run must share for it to end as one that was never stopped.
 _SHARED = ("code", "python", "versions", "cpu", "device", "threads")

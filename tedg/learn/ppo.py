@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tedg.config import PPOConfig
+from tedg.config.run_config import PPOConfig
 from tedg.learn import losses
 from tedg.learn.normalise import ReturnNormaliser
 from tedg.learn.objective import Evaluation, Targets, objective_terms, weighted_total

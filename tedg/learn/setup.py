@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 import torch
 
-from tedg.config import RunConfig
+from tedg.config.instantiate import build
+from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
 from tedg.errors import ConfigError
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
-from tedg.instantiate import build
 from tedg.learn.stages import make_schedule
 from tedg.models.build import build_policy
 from tedg.models.policy import MoEPolicy

@@ -13,14 +13,23 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tedg.envs.groups import split
 from tedg.envs.observation import Observation
 from tedg.learn.exchange import Layout, part
 from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
 from tedg.models.policy import MoEPolicy
 from tedg.models.routing import Routing
-from tedg.processes import MESSAGE_BYTES, Child, ChildFailure, WorkerError, attach, end, launch, serving
+from tedg.processes import (
+    MESSAGE_BYTES,
+    Child,
+    ChildFailure,
+    WorkerError,
+    attach,
+    end,
+    launch,
+    serving,
+    split,
+)
 
 MIN_SHARD = 64  # samples; smaller parts cost more in calls than a further core brings
 ANSWER_SECONDS = 600

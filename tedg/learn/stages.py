@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tedg.config import RunConfig
-from tedg.instantiate import build
+from tedg.config.instantiate import build
+from tedg.config.run_config import RunConfig
 from tedg.models.routing import Routing
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tedg.config import RunConfig
+from tedg.config.run_config import RunConfig
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.vector import training_seeds
 from tedg.errors import DivergedError, Stopped
@@ -20,19 +20,19 @@ from tedg.learn.final import evaluate_all, first_episodes
 from tedg.learn.liveness import liveness
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
+from tedg.learn.recording import Storage
 from tedg.learn.rollout import Collector, CollectorState, Rollout
-from tedg.learn.saving import RunState, find, load_weights, resume, save
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
+from tedg.learn.snapshot import RunState, find, load_weights, resume, save
 from tedg.learn.stages import Settings, Stage, make_schedule
-from tedg.learn.storage import Storage
 from tedg.models.build import parameters_per_part
-from tedg.rundir import CHECKPOINTS
-from tedg.track.checkpoint import Checkpoint, best
-from tedg.track.console import Console, Progress
-from tedg.track.diagnostics import Warnings, dead_attention_warning
-from tedg.track.metrics import read_episodes
-from tedg.track.restore import RandomSource, process_generators
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.store.checkpoint import Checkpoint, best
+from tedg.store.rundir import CHECKPOINTS
+from tedg.store.tables import read_episodes
+from tedg.store.torch_state import RandomSource, process_generators
+from tedg.watch.console import Console, Progress
+from tedg.watch.diagnostics import Warnings, dead_attention_warning
 
 
 def train(
@@ -160,7 +160,7 @@ class Trainer:
         state.env_steps += rollout.num_samples
         state.episodes += len(rollout.episodes)
         self._episodes += rollout.episodes
-        self._count_losses(rollout, result)
+        self._count_lost(rollout, result)
         self._count(result, settings.stage)
         env_seconds = collector.env_seconds - env_before
         timing = {
@@ -189,7 +189,7 @@ class Trainer:
             return None
         return figures.border_kl(self.policy, rollout, settings, after.settings(done))
 
-    def _count_losses(self, rollout: Rollout, result: UpdateResult) -> None:
+    def _count_lost(self, rollout: Rollout, result: UpdateResult) -> None:
         """Games and processes that were lost: the run goes on without them, and says so."""
         state = self.state
         for incident in rollout.incidents:

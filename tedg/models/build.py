@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tedg.config.instantiate import build, locate
 from tedg.envs.glyphs import GLYPH_ATTRIBUTES
 from tedg.envs.observation import EnvSpec
 from tedg.errors import ConfigError
 from tedg.hypergraph.schema import Hypergraph
-from tedg.instantiate import build, locate
 from tedg.models.policy import MoEPolicy
 
 Nodes = Mapping[str, Mapping[str, Any]]

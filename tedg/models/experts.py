@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tedg.models.noise import Salt, uniform
+from tedg.models.seeded import Salt, uniform
 
 
 def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, output_gain: float) -> nn.Sequential:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tedg.models.largest import softmax_of_largest
-from tedg.models.noise import Salt, uniform
+from tedg.models.seeded import Salt, uniform
 from tedg.models.simplex import entmax
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tedg.envs.compiled import kernel, vector_kernel
+from tedg.compiled import kernel, vector_kernel
 
 _Reals = npt.NDArray[np.floating[Any]]
 

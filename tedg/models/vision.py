@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from tedg.envs.glyphs import STONE
 from tedg.envs.observation import EnvSpec, Observation
+from tedg.envs.sizes import BLOCK_COLUMNS, BLOCK_ROWS
 from tedg.models.distinct import distinct
 from tedg.models.maps import cell_features
 from tedg.models.norm import RunningNorm
 from tedg.models.tokens import DenseTokens, ProjectedTokens, Tokens
 
 CROP_TOKEN, OVERVIEW_TOKEN, STATE_TOKEN = range(3)  # kinds of tokens
-BLOCK_ROWS, BLOCK_COLUMNS = 3, 4  # cells of the map in one cell of the overview
 CELLS_PER_BLOCK = BLOCK_ROWS * BLOCK_COLUMNS
 
 

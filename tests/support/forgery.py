@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tedg.track import checkpoint
+from tedg.store import checkpoint
 
 
 class Payload:

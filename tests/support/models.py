@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from support.seeds import numbered_seeds
-from tedg.compose import compose
+from tedg.config.compose import compose
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
 
 FUSIONS = ("concat", "cross_attn", "cross_attn_dense")

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from support.settings import QUICK_PROBE
-from tedg.compose import compose
-from tedg.config import RunConfig
-from tedg.envs.observation import Observation, VectorEnv
-from tedg.envs.players import Player, make_player
+from tedg.config.compose import compose
+from tedg.config.run_config import RunConfig
+from tedg.envs.observation import Observation, Player, VectorEnv
+from tedg.envs.players import make_player
 from tedg.envs.seeds import held_out_seeds, training_seeds
 from tedg.learn.evaluation import PolicyPlayer
 from tedg.learn.ppo import Learner

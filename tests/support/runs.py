@@ -8,9 +8,9 @@ import signal
 
 from tedg.errors import Stopped
 from tedg.learn.trainer import train
-from tedg.track import checkpoint
-from tedg.track.console import QuietConsole
-from tedg.track.signals import StopFlag
+from tedg.signals import StopFlag
+from tedg.store import checkpoint
+from tedg.watch.console import QuietConsole
 
 
 class Stopping(QuietConsole):

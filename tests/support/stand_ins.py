@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tedg.config import RunConfig
-from tedg.track import checkpoint
-from tedg.track.signals import StopFlag
+from tedg.config.run_config import RunConfig
+from tedg.signals import StopFlag
+from tedg.store import checkpoint
 
 
 class FakeTraining:

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.features import STATE_DIM, STATE_HIGH, STATE_LOW
 from tedg.envs.glyphs import NUM_GLYPHS
-from tedg.envs.messages import NUM_ACTIONS
 from tedg.envs.observation import Observation
+from tedg.envs.sizes import CROP, MAP_COLUMNS, MAP_ROWS, OVERVIEW_SHAPE
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import CROP, MAP_SHAPE, OVERVIEW_SHAPE, Game, Ints, Verdict, show_crop
+from tedg.envs.toys.game import Game, Ints, Verdict, show_crop
 from tedg.hypergraph.schema import Hypergraph
 
 ACTION_IF_CUE, ACTION_IF_NOT = 1, 2  # always legal
@@ -43,7 +44,7 @@ class Fake(Game):
         frame.state[:, CUE_FEATURE] = frame.atoms[:, self._cue]
         frame.mask[:] = draws.uniform(NUM_ACTIONS) >= ILLEGAL_CHANCE
         frame.mask[:, [ACTION_IF_CUE, ACTION_IF_NOT]] = True
-        for axis, cells in enumerate(MAP_SHAPE):
+        for axis, cells in enumerate((MAP_ROWS, MAP_COLUMNS)):
             frame.hero[:, axis] = REACH + draws.integers(cells - 2 * REACH)
         show_crop(frame, draws.integers(NUM_GLYPHS, CROP, CROP))
         kinds = draws.integers(OVERVIEW_SHAPE[2], *OVERVIEW_SHAPE[:2])[..., None]

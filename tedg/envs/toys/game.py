@@ -8,16 +8,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.features import STATE_DIM
-from tedg.envs.glyphs import CATEGORY_RANGES, NUM_TERRAIN_CLASSES, STONE
-from tedg.envs.messages import NUM_ACTIONS
+from tedg.envs.glyphs import CATEGORY_RANGES, STONE
 from tedg.envs.observation import Observation
+from tedg.envs.sizes import CROP, MAP_COLUMNS, MAP_ROWS, OVERVIEW_SHAPE
 from tedg.envs.toys.draws import Draws
 from tedg.hypergraph.schema import Hypergraph
 
-CROP = 9
-MAP_SHAPE = (21, 79)
-OVERVIEW_SHAPE = (7, 20, NUM_TERRAIN_CLASSES)
 HERO = (10, 39)  # where a toy's hero stands, unless the game says otherwise
 
 Ints = npt.NDArray[np.int64]
@@ -73,7 +71,7 @@ def blank(num_games: int, num_atoms: int) -> Observation:
         mask=np.ones((num_games, NUM_ACTIONS), np.bool_),
         crop=np.full((num_games, CROP, CROP), STONE, np.int16),
         overview=overview,
-        glyphs=np.full((num_games, *MAP_SHAPE), STONE, np.int16),
+        glyphs=np.full((num_games, MAP_ROWS, MAP_COLUMNS), STONE, np.int16),
         hero=np.tile(np.array(HERO, np.int16), (num_games, 1)),
         hostile_dirs=np.zeros((num_games, 8), np.bool_),
         noise=np.zeros(num_games, np.int64),

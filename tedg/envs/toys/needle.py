@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from tedg.envs.observation import Observation
+from tedg.envs.sizes import CROP
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import CROP, Game, Ints, Verdict, allow_only, glyph_of, show_crop
+from tedg.envs.toys.game import Game, Ints, Verdict, allow_only, glyph_of, show_crop
 
 SIZE = 5  # the cells that can be named are a square of SIZE x SIZE around the hero
 KINDS = np.array([glyph_of(name) for name in ("GOLD", "FOUNTAIN")], np.int16)

@@ -1,0 +1,62 @@
+"""The decorator of the compiled kernels, with a cache on disk that notices changes in any of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import config, njit
+
+from tedg.files import PACKAGE
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@cache
+def _cache_directory(folder: Path) -> Path:
+    """A folder of its own for every version of the sources that kernels in `folder` take constants from.
+
+    These are the folder itself and tedg/envs, whose sizes and tables the network's kernels may use.
+
+    Numba recompiles a function when its own file changes, but not when a constant or the order of a named
+    tuple's fields changes in another file. That would make kernels write to the wrong columns, silently.
+    """
+    digest = hashlib.sha256()
+    for source in sorted({*folder.glob("*.py"), *(PACKAGE / "envs").glob("*.py")}):
+        digest.update(source.read_bytes())
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else folder / "__pycache__"
+    return base / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def kernel(function: F) -> F:
+    """Compile `function` at its first call from Python, without the GIL, and keep the code on disk.
+
+    Where the folder cannot be written numba picks one of its own.
+    """
+    return _compiled(function, no_cfunc_wrapper=True)
+
+
+def vector_kernel(function: F) -> F:
+    """The same, for loops over real numbers: sums may be added up in another order, several at a time."""
+    return _compiled(function, no_cfunc_wrapper=True, fastmath={"reassoc", "contract"})
+
+
+def kernel_part(function: F) -> F:
+    """The same as `kernel` for functions that only kernels call; they compile faster."""
+    return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _compiled(function: F, **options: Any) -> F:
+    plain: Any = inspect.unwrap(function)  # tests wrap the functions of modules whose types they check
+    directory = _cache_directory(Path(plain.__code__.co_filename).parent)
+    usual = config.CACHE_DIR
+    config.CACHE_DIR = str(directory)
+    try:
+        compiled: F = njit(cache=True, nogil=True, error_model="numpy", **options)(plain)
+    finally:
+        config.CACHE_DIR = usual
+    return compiled

@@ -1,0 +1,99 @@
+"""The text of `python -m tedg.train --help`, made from the configuration itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from tedg.config.compose import group_options
+from tedg.files import conf_dir
+
+_ABOUT = """\
+Train a neuro-symbolic NetHack policy, evaluate it on held-out games, and keep everything in one directory.
+
+usage: python -m tedg.train [key=value ...]        one run
+       python -m tedg.train -m [key=a,b,c ...]     a sweep: every combination of the listed values
+
+examples:
+  python -m tedg.train fusion=cross_attn stage=warmup budget.env_steps=100000
+  python -m tedg.train fusion=concat stage=transition seed=3
+  python -m tedg.train -m fusion=concat,cross_attn stage=warmup,transition paths.study=first_look
+"""
+
+_RUNS = """\
+runs:
+  A run is its configuration. Its directory is <paths.output_dir>/<name>-<id>, where the id is a hash of the
+  configuration, so the same settings always mean the same directory. Start a half-done run again and it
+  goes on as if it had never stopped; start a finished one and it shows its result. Ctrl-C and SIGTERM save
+  and stop, a second one stops at once; SIGUSR1 and SIGUSR2 do so for a scheduler that needs the machine.
+  With init_from=auto a stage takes the weights of the stage before it, if a finished run of that one with
+  the same settings is found.
+
+looking without running:
+  --cfg job        print the composed configuration        --cfg job --resolve   with values filled in
+  --info defaults  print where each part comes from        --hydra-help          Hydra's own flags
+
+exit codes:
+  0 done   1 processes were lost again and again, or a bug
+  2 wrong configuration or usage (nothing was started)
+  3 training diverged   4 a file could not be written or read
+  5 the run is done and its check failed (+experiment=check)
+  75 stopped by SIGUSR1 or SIGUSR2   130 stopped by Ctrl-C   143 stopped by SIGTERM"""
+
+_KEYS = {
+    "seed": "seed of weights, sampling and training games",
+    "device": "auto, cpu or cuda",
+    "threads": "processes that share the learner's work; null: one per core",
+    "precision": "float32 or bfloat16, of matrix products",
+    "compile": "torch.compile the network",
+    "budget.env_steps": "how long to train, in env steps over all environments",
+    "budget.episodes": "or in finished episodes; both null: the stage's own number of episodes",
+    "init_from": "auto, none, or a run directory or checkpoint to take the first weights from",
+    "init_except": "beginnings of the names of parameters that stay fresh all the same",
+    "env.num_envs": "games played side by side",
+    "env.num_workers": "processes that play them; null: one per core; 0: none of their own",
+    "env.max_episode_steps": "longest training game",
+    "env.action_mask": "legal: illegal actions are masked; none",
+    "ppo.num_steps": "steps per environment between two updates",
+    "ppo.minibatch_size": "samples per gradient step",
+    "stage.learning_rate": "Adam's learning rate (of a single stage)",
+    "eval.games": "held-out games at the end",
+    "paths.output_dir": "where single runs lie",
+    "paths.study": "name of a sweep; its runs lie in <paths.multirun_dir>/<study>",
+    "run_dir": "an exact run directory instead",
+}
+
+
+def help_text() -> str:
+    """What the command does, its groups and main keys with their defaults, and its exit codes."""
+    config, groups = group_options()
+    lines = [_ABOUT, "groups (group=option; * is the default, + groups are only there when you name them):"]
+    lines += _group_lines(config, groups)
+    lines += ["", "main keys (all of them: --cfg job):"]
+    for key, meaning in _KEYS.items():
+        value = OmegaConf.select(config, key)
+        plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        default = yaml.safe_dump(plain).splitlines()[0]
+        lines.append(f"  {f'{key}={default}':<30} {meaning}")
+    return "\n".join([*lines, "", _RUNS])
+
+
+def _group_lines(config: DictConfig, groups: dict[str, list[str]]) -> Iterator[str]:
+    chosen = config.hydra.runtime.choices
+    for group, options in groups.items():
+        if group in chosen and len(options) < 2:
+            continue
+        yield f"  {group}" if group in chosen else f"  +{group}"
+        for option in options:
+            mark = "*" if chosen.get(group) == option else " "
+            yield f"   {mark} {option:<20} {_about(group, option)}"
+
+
+def _about(group: str, option: str) -> str:
+    """The first sentence of the comment that an option's file begins with."""
+    path = conf_dir() / group / f"{option}.yaml"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
+    return next((text for text in comments if not text.startswith("@")), "").split(". ")[0].rstrip(".")

@@ -1,0 +1,126 @@
+"""Finds the command-line overrides that Hydra would refuse, all of them, and says what was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line
+from tedg.config.typed import Faults, did_you_mean
+
+
+def sound_overrides(
+    loader: Loader, config_name: str, overrides: Sequence[str], sweep: bool, faults: Faults
+) -> list[str]:
+    """Those of `overrides` that can be composed; a fault is added for each other one.
+
+    Several values for one key are sound only for a `sweep`.
+    """
+    parsed = [(line, _parse(line, faults)) for line in overrides]
+    readable = [(line, override) for line, override in parsed if override is not None]
+    for line, override in [] if sweep else list(readable):
+        if override.is_sweep_override():
+            faults.report(f"{line}: several values need -m, which runs each; a list is [a,b]")
+            readable.remove((line, override))
+    groups = [item for item in readable if _is_group(loader, item[1])]
+    known = [(line, override) for line, override in groups if _check_group(loader, override, faults)]
+    good = []
+    for line, override in known:
+        # A group inside another, like fusion/gate, is there or not by what is chosen for the outer one.
+        outer = [one for one, other in known if override.key_or_group.startswith(f"{other.key_or_group}/")]
+        if _composes(loader, config_name, [*outer, line], line, faults):
+            good.append(line)
+    if not _composes(loader, config_name, good, " ".join(good), faults):
+        return []
+    base = loader.load_configuration(config_name, good, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    for line, override in readable:
+        if not _is_group(loader, override) and _check_value(loader, base, override, faults):
+            good.append(line)
+    return [line for line in overrides if line in good]
+
+
+def _composes(loader: Loader, config_name: str, overrides: list[str], written: str, faults: Faults) -> bool:
+    try:
+        loader.load_configuration(config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    except COMPOSE_ERRORS as error:
+        reason = first_line(error)
+        if reason.startswith("Could not override"):
+            place = re.search(r"Did you mean to override (\S+)\?", str(error))  # the same group elsewhere
+            reason = _no_such_group(loader, config_name, overrides)
+            reason += f"; did you mean {place[1]}?" if place else ""
+        faults.report(f"{written}: {reason}")
+        return False
+    return True
+
+
+def _no_such_group(loader: Loader, config_name: str, overrides: list[str]) -> str:
+    """Why the last of `overrides` chooses for a group that is not there."""
+    line = overrides[-1]
+    outer, _, inner = line.partition("=")[0].rpartition("/")
+    if not outer:
+        return f"this group has no default; write +{line}"
+    base = loader.load_configuration(config_name, overrides[:-1], RunMode.MULTIRUN)
+    return f"{outer}={base.hydra.runtime.choices[outer]} has no {inner} to choose"
+
+
+def _parse(line: str, faults: Faults) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(line)
+    except HydraException as error:
+        reason = first_line(error)
+        if "=" not in line:
+            reason = "write an override as key=value"
+        faults.report(f"{line}: {reason}")
+        return None
+
+
+def _is_group(loader: Loader, override: Override) -> bool:
+    return bool(loader.get_group_options(override.key_or_group))
+
+
+def _check_group(loader: Loader, override: Override, faults: Faults) -> bool:
+    options = loader.get_group_options(override.key_or_group)
+    wrong = [value for value in _choices(override) if value is not None and value not in options]
+    for value in wrong:
+        near = did_you_mean(str(value), options)
+        faults.add(override.key_or_group, value, f"must be one of {', '.join(options)}{near}")
+    return not wrong
+
+
+def _choices(override: Override) -> Iterator[Any]:
+    if override.is_delete():
+        return
+    if override.is_discrete_sweep():
+        yield from (text.strip("'\"") for text in override.sweep_string_iterator())
+    else:
+        yield override.value()
+
+
+def _check_value(loader: Loader, base: DictConfig, override: Override, faults: Faults) -> bool:
+    if override.is_add() or override.is_force_add():
+        return True  # whether the key may be there is for the schema to say
+    node: Any = base
+    for name in override.key_or_group.split("."):
+        if not isinstance(node, DictConfig) or name not in node:
+            known = [*_keys(OmegaConf.to_container(base, resolve=False), ""), *loader.list_groups("")]
+            faults.unknown(override.key_or_group, known, override.input_line)
+            return False
+        opaque = OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)
+        node = None if opaque else node[name]
+    return True
+
+
+def _keys(node: Any, key: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, item in node.items():
+            if key or name != "hydra":
+                place = f"{key}.{name}" if key else str(name)
+                yield place
+                yield from _keys(item, place)

@@ -1,0 +1,258 @@
+"""The schema of a whole run: every key of conf/, its type and range. See `checks.py` for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from tedg.config.module_schemas import Count, Natural, Slot
+from tedg.config.typed import Faults, Range, read
+from tedg.files import SLUG, SLUG_RULE
+
+Positive = Annotated[float, Range(above=0)]
+NonNegative = Annotated[float, Range(low=0)]
+Fraction = Annotated[float, Range(low=0, high=1)]
+Sizes = Annotated[tuple[int, ...], Range(low=1)]
+Seed = Annotated[int, Range(low=0, below=2**30)]
+
+SEED_LIMIT = 2**30  # seeds of games lie below it
+
+
+@dataclass(frozen=True, slots=True)
+class Slug:
+    """Text that is safe as the name of a directory."""
+
+    def check(self, value: str, key: str, faults: Faults) -> str:
+        """Adds a fault for anything that could leave the parent directory or surprise a shell."""
+        if not SLUG.fullmatch(value):
+            faults.add(key, value, SLUG_RULE)
+        return value
+
+
+Name = Annotated[str, Slug()]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """Router, experts and critic."""
+
+    num_experts: Count
+    expert_input: Literal["context", "vision"]
+    router_hidden: Sizes
+    expert_hidden: Sizes
+    critic_hidden: Sizes
+    dropout: Annotated[float, Range(low=0, below=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class PPOConfig:
+    """Proximal policy optimisation."""
+
+    num_steps: Count
+    clip_range: Positive
+    gamma: Annotated[float, Range(above=0, high=1)]
+    gae_lambda: Fraction
+    num_epochs: Count
+    minibatch_size: Count
+    value_coef: NonNegative
+    max_grad_norm: Positive
+    adam_eps: Positive
+    normalise_rewards: bool
+    max_kl: Positive
+    max_value_loss: Positive
+    max_rollbacks: Count
+
+
+@dataclass(frozen=True, slots=True)
+class StageConfig:
+    """One stage of training; a pair is (value at the start, value at the end)."""
+
+    name: Name
+    parent: Name | None
+    episodes: Count
+    routing: Annotated[dict, Slot("routing")]  # type: ignore[type-arg]
+    temperature: Annotated[tuple[float, float], Range(above=0)]
+    learning_rate: Positive
+    entropy_coef: NonNegative
+    alpha_entropy: Literal["maximise", "minimise"]
+    alpha_entropy_coef: Annotated[tuple[float, float], Range(low=0)]
+    load_balance_coef: NonNegative
+    diversity_coef: NonNegative
+    alignment_coef: NonNegative
+    alignment_temperature: Positive
+    semantic_coef: NonNegative
+    temporal_coef: NonNegative
+    overlap_coef: NonNegative
+
+
+@dataclass(frozen=True, slots=True)
+class StagePreset:
+    """What a preset decides for one stage."""
+
+    learning_rate: Positive
+    entropy_coef: NonNegative
+
+
+@dataclass(frozen=True, slots=True)
+class PresetConfig:
+    """Numbers that stages and PPO take over; they count where they are used, not here."""
+
+    num_steps: Count
+    clip_range: Positive
+    warmup: StagePreset
+    transition: StagePreset
+    finetune: StagePreset
+
+
+@dataclass(frozen=True, slots=True)
+class PhasesConfig:
+    """The stages of a curriculum, in their order."""
+
+    warmup: StageConfig
+    transition: StageConfig
+    finetune: StageConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CurriculumConfig:
+    """Several stages in one process."""
+
+    name: Name
+    parent: Literal[None]
+    phases: PhasesConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StageNode:
+    """A single stage or a curriculum, kept as a dict after its check."""
+
+    def check(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+        """The node with its numbers in their proper form."""
+        checked: CurriculumConfig | StageConfig | None = (
+            read(CurriculumConfig, value, key, faults)
+            if "phases" in value
+            else read(StageConfig, value, key, faults)
+        )
+        return asdict(checked) if checked is not None else dict(value)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetConfig:
+    """How long to train; both null means the stage's own number of episodes."""
+
+    episodes: Count | None
+    env_steps: Count | None
+
+    def check(self, key: str, faults: Faults) -> None:
+        """The two units exclude each other."""
+        if self.episodes is not None and self.env_steps is not None:
+            right = f"set only one of {key}.episodes and {key}.env_steps (here {self.env_steps})"
+            faults.add(f"{key}.episodes", self.episodes, right)
+
+
+@dataclass(frozen=True, slots=True)
+class EvalConfig:
+    """Held-out games at the end of training."""
+
+    games: Natural
+    first_seed: Seed
+    players: tuple[Literal["random", "random_legal", "script"], ...]
+
+    def check(self, key: str, faults: Faults) -> None:
+        """The last game's seed has to be one, and every player plays once."""
+        if self.first_seed + self.games >= SEED_LIMIT:
+            right = f"first_seed + games must be below 2**30 = {SEED_LIMIT} (games is {self.games})"
+            faults.add(f"{key}.first_seed", self.first_seed, right)
+        if len(set(self.players)) < len(self.players):
+            faults.add(f"{key}.players", list(self.players), "names a player twice")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """How often the whole state is saved, and how many of these saves are kept."""
+
+    every_updates: Count
+    keep: Count
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerConfig:
+    """Mirrors of metrics.jsonl."""
+
+    tensorboard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosticsConfig:
+    """Thresholds of the warnings printed during training."""
+
+    min_usage_entropy: NonNegative
+    min_specialisation: NonNegative
+    late_fraction: Fraction
+    max_kept_similarity: Fraction
+    max_context_drift: Positive
+    max_grad_norm: Positive
+    max_log_ratio: Positive
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """Thresholds of the table that a run ends with (see `tedg.watch.health`)."""
+
+    max_p_value: Annotated[float, Range(above=0, below=1)]
+    max_loss_growth: NonNegative
+    max_grad_norm: Positive
+    max_log_ratio: Positive
+    min_expert_share: Fraction
+    min_router_entropy: Fraction
+    min_policy_entropy: Fraction
+    max_negligible_share: Fraction
+    min_effective_keys: Annotated[float, Range(low=1)]
+    min_influence: NonNegative
+    confidence: Annotated[float, Range(above=0, below=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class PathsConfig:
+    """Where run directories lie: single runs, and a sweep's runs in <multirun_dir>/<study>."""
+
+    output_dir: str
+    multirun_dir: str
+    study: Name
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A checked configuration. Modules and the stage stay dicts; modules are built from their `_target_`."""
+
+    name: Name
+    seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Count | None
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    init_from: str
+    init_except: tuple[str, ...]
+    env: Annotated[dict, Slot("env")]  # type: ignore[type-arg]
+    vision: Annotated[dict, Slot("vision")]  # type: ignore[type-arg]
+    logic: Annotated[dict, Slot("logic")]  # type: ignore[type-arg]
+    fusion: Annotated[dict, Slot("fusion")]  # type: ignore[type-arg]
+    routing: Annotated[dict, Slot("routing", optional=True)]  # type: ignore[type-arg]
+    preset: PresetConfig
+    stage: Annotated[dict, StageNode()]  # type: ignore[type-arg]
+    policy: PolicyConfig
+    ppo: PPOConfig
+    budget: BudgetConfig
+    eval: EvalConfig
+    checkpoint: CheckpointConfig
+    logger: LoggerConfig
+    diagnostics: DiagnosticsConfig
+    check: CheckConfig | None
+    paths: PathsConfig
+    run_dir: str | None
+
+    @property
+    def phases(self) -> tuple[dict[str, Any], ...]:
+        """The stages that this run goes through, in their order."""
+        return tuple(self.stage["phases"].values()) if "phases" in self.stage else (self.stage,)

@@ -1,0 +1,192 @@
+"""A run's life: its start and its name, its directory, resuming, its result."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tedg.config.compose import Composed
+from tedg.config.run_config import RunConfig
+from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, Stopped, StorageError
+from tedg.files import read_json, write_json, write_text
+from tedg.learn.setup import make_device
+from tedg.processes import WorkerError
+from tedg.run.identity import command
+from tedg.run.provenance import code_digest, session
+from tedg.run.slurm import requeue
+from tedg.run.starts import Start, possible_starts
+from tedg.run.summary import result_lines
+from tedg.signals import StopFlag, stop_on_signals
+from tedg.store import rundir
+from tedg.watch.evidence import Records
+from tedg.watch.health import judge
+
+# Trains in a run directory, from the run directory of the first weights if one is given; resumes by itself.
+Train = Callable[[RunConfig, Path, Path | None, StopFlag], dict[str, Any]]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run ended with. `values` is the content of result.json."""
+
+    run_id: str
+    run_dir: Path
+    values: dict[str, Any]
+    trained: bool  # False where the run was finished before
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
+    """Start, resume, or only show the run that a configuration names.
+
+    A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the
+    start it began with. Raises ConfigError (also when another process owns the run), Stopped with
+    everything saved, DivergedError, of a run that diverged earlier too, CheckFailed, where the
+    configuration has a check, StorageError, and WorkerError.
+    """
+    config = composed.config
+    device = make_device(config)
+    start, run_dir = _place(composed)
+    done = read_json(run_dir / rundir.RESULT)
+    if done is not None:
+        return _show(config, start, run_dir, done, say)
+    rundir.make(run_dir)
+    with rundir.owned(run_dir):
+        done = read_json(run_dir / rundir.RESULT)  # by a process that owned it until now
+        if done is not None:
+            return _show(config, start, run_dir, done, say)
+        begun = _begin(composed, start, run_dir, session(str(device), _threads(config)))
+        say(f"run {start.run_id} in {run_dir}")
+        if start.note is not None:
+            say(start.note)
+        if begun:
+            say("this run was begun before and goes on from its newest checkpoint")
+        try:
+            with stop_on_signals() as stop:
+                outcome = (train or _train)(config, run_dir, start.directory, stop)
+        except DivergedError as error:
+            values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
+            _check(config, run_dir, values, say)
+            raise
+        except Stopped as error:
+            say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
+            if error.exit_code == PREEMPTED:
+                requeue(say)
+            raise
+        except (StorageError, WorkerError):
+            say(f"when that is repaired, go on with: {shlex.join(command(composed))}")
+            raise
+        values = _finish(run_dir, start, {**outcome, "status": "finished"})
+    for line in result_lines(values):
+        say(line)
+    failed = _check(config, run_dir, values, say)
+    say(f"results in {run_dir}\nthe same command shows them again: {shlex.join(command(composed))}")
+    if failed is not None:
+        raise failed
+    return Result(start.run_id, run_dir, values, trained=True)
+
+
+def _place(composed: Composed) -> tuple[Start, Path]:
+    """The start to take, and the run's directory. What was begun with one start is not begun with another."""
+    config = composed.config
+    own = composed.root
+    roots = list(dict.fromkeys([own, Path(config.paths.output_dir).expanduser()]))
+    starts = possible_starts(composed, roots)
+    if config.run_dir is not None:
+        run_dir = Path(config.run_dir).expanduser()
+        return _start_in(run_dir, starts), run_dir
+    # The preferred start first; another one only where a run that has it is still half done.
+    for start in starts:
+        existing = start.find([own])
+        if existing is not None and (start is starts[0] or not (existing[1] / rundir.RESULT).exists()):
+            return existing
+    return starts[0], rundir.named(own, config.name, starts[0].run_id)
+
+
+def _start_in(run_dir: Path, starts: list[Start]) -> Start:
+    holds = rundir.read_provenance(run_dir)
+    if holds is None:
+        return starts[0]
+    for start in starts:
+        if holds["run_id"] in (start.run_id, start.earlier_id):
+            return replace(start, run_id=holds["run_id"])
+    raise ConfigError(
+        f"run_dir={run_dir}: holds another run ({holds['run_id']}; this configuration is "
+        f"{starts[0].run_id}); choose another directory"
+    )
+
+
+def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any]) -> bool:
+    """Write config.yaml and provenance.json; whether the run was begun by an earlier process."""
+    provenance = rundir.read_provenance(run_dir)
+    begun = provenance is not None
+    if provenance is None:
+        write_text(run_dir / rundir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed.saved)))
+        parent_dir = str(start.directory) if start.directory else None
+        if parent_dir is not None and composed.config.init_from != "auto":
+            parent_dir = composed.saved["init_from"]  # as written: it may name an environment variable
+        provenance = {
+            "run_id": start.run_id,
+            "parent": start.parent,
+            "parent_dir": parent_dir,
+            "sessions": [],
+        }
+    provenance["sessions"].append(dict(now))
+    write_json(run_dir / rundir.PROVENANCE, provenance)
+    return begun
+
+
+def _finish(run_dir: Path, start: Start, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"run_id": start.run_id, "parent": start.parent, **outcome}
+    write_json(run_dir / rundir.RESULT, values)
+    return values
+
+
+def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say) -> CheckFailed | None:
+    """Show and keep what the check says of a run that has ended; the error to raise where a line failed."""
+    if config.check is None:
+        return None
+    report = judge(Records.read(config, run_dir, values), config.check)
+    for line in report.text():
+        say(line)
+    if read_json(run_dir / rundir.CHECK) != report.content():
+        write_json(run_dir / rundir.CHECK, report.content())
+    if not report.failed:
+        return None
+    return CheckFailed(f"{run_dir}: {report.failed} of {len(report.lines)} lines of the check failed")
+
+
+def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
+    say(f"run {start.run_id} in {run_dir} is {done.get('status')} already; nothing to do")
+    provenance = rundir.read_provenance(run_dir)
+    if provenance is not None and provenance["sessions"][-1].get("code") != code_digest():
+        say("the code has changed since; remove the directory to run it again with today's")
+    for line in result_lines(done):
+        say(line)
+    failed = _check(config, run_dir, done, say)
+    if done.get("status") == "diverged":
+        raise DivergedError(f"{run_dir} diverged: {done.get('reason')}", done)
+    if failed is not None:
+        raise failed
+    return Result(start.run_id, run_dir, done, trained=False)
+
+
+def _threads(config: RunConfig) -> int:
+    return config.threads or len(os.sched_getaffinity(0))
+
+
+def _train(config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag) -> dict[str, Any]:
+    from tedg.learn.trainer import train
+    from tedg.watch.console import make_console
+
+    return train(config, run_dir, weights_of, make_console(), stop)

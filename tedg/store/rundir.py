@@ -1,0 +1,111 @@
+"""A run's directory: where it is, who owns it now, and files that are either whole or not there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tedg.errors import ConfigError, StorageError
+from tedg.files import SLUG, SLUG_RULE, leads_outside, read_json
+
+CONFIG = "config.yaml"
+RESULT = "result.json"  # written last: a run that has it is done
+CHECK = "check.json"  # what a check said of the run
+PROVENANCE = "provenance.json"
+CHECKPOINTS = "checkpoints"
+WEIGHTS = "model.safetensors"  # in a checkpoint
+LOCK = "lock"
+
+# What a writer that died in the middle leaves behind: see `write_text`.
+_UNFINISHED = re.compile(r"(config\.yaml|result\.json|check\.json|provenance\.json|probe)\.tmp-\d+")
+
+
+def find(roots: Iterable[Path], run_id: str) -> Path | None:
+    """The directory of the run `run_id` in one of `roots`, whatever its readable name; else None.
+
+    A link out of its root is no run directory of it.
+    """
+    for root in roots:
+        for path in sorted(root.glob(f"*-{run_id}")):
+            if (path / CONFIG).is_file() and not leads_outside(path, root):
+                return path
+    return None
+
+
+def named(root: Path, name: str, run_id: str) -> Path:
+    """The directory of a new run below `root`; ConfigError if it would lie anywhere else."""
+    path = root / f"{name}-{run_id}"
+    if not SLUG.fullmatch(name):
+        raise ConfigError(f"name={name}: {SLUG_RULE}")
+    if leads_outside(path, root):
+        raise ConfigError(f"{path} is a link to a place outside of {root}; remove it")
+    return path
+
+
+def make(path: Path) -> None:
+    """Create a run directory, or take an existing one; ConfigError if it cannot be or holds other files.
+
+    What a process left that died before it had written `config.yaml` does not count.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        content = {entry.name for entry in path.iterdir() if not _UNFINISHED.fullmatch(entry.name)}
+    except OSError as error:
+        raise ConfigError(f"run_dir={path}: cannot be made: {error.strerror}") from None
+    if content - {LOCK} and CONFIG not in content:
+        raise ConfigError(f"run_dir={path}: has files but is no run directory; choose an empty or new one")
+
+
+@contextmanager
+def owned(path: Path) -> Iterator[None]:
+    """Keep every other process out of the run directory; ConfigError naming the owner if there is one.
+
+    The lock ends with the process, however that ends. The file stays. What an earlier owner left unfinished
+    is removed.
+    """
+    try:
+        file = (path / LOCK).open("a+", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"run_dir={path}: not writable: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            owner = re.sub(r"[^\w .:-]", "?", file.read(200).strip()) or "another process"
+            raise ConfigError(f"{path} is in use by {owner}; wait for it or stop it") from None
+        try:
+            file.truncate(0)
+            # Unbuffered: closing a file that cannot be flushed would raise a second time.
+            os.write(file.fileno(), f"host {socket.gethostname()} pid {os.getpid()}\n".encode())
+            _remove_unfinished(path)
+        except OSError as error:
+            raise StorageError(f"cannot write in {path}: {error.strerror}") from error
+        yield
+
+
+def _remove_unfinished(path: Path) -> None:
+    for entry in path.iterdir():
+        if not _UNFINISHED.fullmatch(entry.name):
+            continue
+        with suppress(FileNotFoundError):  # somebody's probe that is gone already
+            entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def read_provenance(run_dir: Path) -> dict[str, Any] | None:
+    """Which run a directory holds, and its sessions so far; None if it holds none. Raises StorageError."""
+    path = run_dir / PROVENANCE
+    content = read_json(path)
+    if content is None:
+        return None
+    sessions = content.get("sessions")
+    listed = isinstance(sessions, list) and sessions and all(isinstance(one, dict) for one in sessions)
+    if not listed or not isinstance(content.get("run_id"), str):
+        raise StorageError(f"{path} does not say which run this is: it needs a run_id and sessions")
+    return content

@@ -1,0 +1,154 @@
+"""What a run shows while it trains: one live panel on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Protocol, TextIO, runtime_checkable
+
+from tedg.inert import inert
+from tedg.watch.progress import Clock, Pace, figures, speed, usage
+from tedg.watch.progress import Progress as Progress
+
+LINE_SECONDS = 10.0  # least time between two plain lines
+
+
+@runtime_checkable
+class Console(Protocol):
+    """Where a run speaks to its user. No method ever raises because of the terminal."""
+
+    warnings: list[str]  # every warning so far, in order
+
+    def start(self, summary: Mapping[str, str]) -> None:
+        """Show what is about to run, as names and values."""
+        ...
+
+    def update(self, progress: Progress) -> None:
+        """Take in the state after an update."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Show something that the user should act on."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Show something that the user may want to know."""
+        ...
+
+    def saved(self) -> None:
+        """A checkpoint was just written."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was; may be called twice."""
+        ...
+
+
+def make_console() -> Console:
+    """The live panel where standard output is a terminal, plain lines otherwise."""
+    if not sys.stdout.isatty():
+        return PlainConsole(sys.stdout)
+    from tedg.watch.panel import LiveConsole
+
+    return LiveConsole()
+
+
+class QuietConsole:
+    """Shows nothing and remembers warnings; for runs inside other commands."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def start(self, summary: Mapping[str, str]) -> None:
+        """Nothing is shown."""
+
+    def update(self, progress: Progress) -> None:
+        """Nothing is shown."""
+
+    def warn(self, message: str) -> None:
+        """Remember the warning."""
+        self.warnings.append(message)
+
+    def note(self, message: str) -> None:
+        """Nothing is shown."""
+
+    def saved(self) -> None:
+        """Nothing is shown."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class PlainConsole:
+    """One line for the first update, then at most one per `LINE_SECONDS`, and the last one on close."""
+
+    def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
+        self.warnings: list[str] = []
+        self._stream: TextIO | None = stream
+        self._clock = clock
+        self._pace = Pace(clock)
+        self._printed_at: float | None = None
+        self._pending: str | None = None
+
+    def start(self, summary: Mapping[str, str]) -> None:
+        """Print the summary, one row per line."""
+        width = max(map(len, summary), default=0)
+        for name, value in summary.items():
+            self._print(f"{name:<{width}}  {value}")
+
+    def update(self, progress: Progress) -> None:
+        """Print a line if it is time for one."""
+        self._pace.see(progress.fraction)
+        fields = [
+            f"update {progress.update}",
+            progress.stage,
+            f"{progress.env_steps:,} steps",
+            f"{progress.fraction:.1%}",
+            f"eta {self._pace.eta()}",
+            *speed(progress),
+            *figures(progress, ("rollout/mean_return", "rollout/mean_score", "rollout/deepest")),
+            *figures(progress, ("loss/entropy", "train/kl")),
+        ]
+        shares = usage(progress)
+        if shares:
+            fields.append("experts " + "/".join(f"{share:.0%}" for share in shares))
+        if (age := self._pace.save_age()) is not None:
+            fields.append(f"saved {age} ago")
+        self._pending = " | ".join(fields)
+        now = self._clock()
+        if self._printed_at is None or now - self._printed_at >= LINE_SECONDS:
+            self._printed_at = now
+            self._flush()
+
+    def warn(self, message: str) -> None:
+        """Print it at once."""
+        self.warnings.append(message)
+        self._print(f"warning: {message}")
+
+    def note(self, message: str) -> None:
+        """Print it at once."""
+        self._print(message)
+
+    def saved(self) -> None:
+        """Shown with the next line."""
+        self._pace.saved()
+
+    def close(self) -> None:
+        """Print the last update if its line is still due."""
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._pending is not None:
+            self._print(self._pending)
+        self._pending = None
+
+    def _print(self, line: str) -> None:
+        if self._stream is None:
+            return
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        try:
+            shown = inert(line).encode(encoding, "replace").decode(encoding)
+            print(shown, file=self._stream, flush=True)
+        except (OSError, ValueError):  # the reader went away or the stream is closed: training goes on
+            self._stream = None
