@@ -41,6 +41,7 @@ GOOD: dict[str, Any] = {
     **{f"router/usage_{k}": 0.25 for k in range(4)},
 }
 LIVE = {"attention/keys": float(KEYS), "influence/vision": 0.2, "influence/logic": 0.0}
+PROMISED = {"fusion=cross_attn_dense": KEYS, "fusion/gate=entmax": None}  # by the override; else KEPT
 
 
 @cache
@@ -75,13 +76,14 @@ def records(
         {**GOOD, **(changed or {}), **{name: values[i] for name, values in moving.items()}}
         for i in range(count)
     ]
+    promised = next((kept for override, kept in PROMISED.items() if override in overrides), KEPT)
     values = {
         "status": "finished",
         "updates": count,
         "rollbacks": 0,
         "env_steps": 10 * len(scores),
         "num_actions": 23,
-        "liveness": LIVE,
+        "liveness": {**LIVE, "attention/promised_keys": promised},
         "evaluation": {"policy": player(10.0), "random_legal": player(5.0)},
         **(result or {}),
     }

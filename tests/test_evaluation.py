@@ -84,7 +84,7 @@ class Always:
 @pytest.mark.parametrize("actions", [[0], [1], [0, 4], [4, 0, 2]])
 def test_exactly_the_first_games_count_however_fast_they_end(games, num_envs, actions):
     env = Patience(num_envs, held_out_seeds(0, games, num_envs))
-    summary = play(env, Always(actions), games, StopFlag())
+    summary = Summary.of(play(env, Always(actions), games, StopFlag()))
     assert summary.games == games
     assert summary.mean_score * games == 2**games - 1
 
@@ -168,7 +168,7 @@ def tiny(*overrides):
 
 
 def evaluated(config, monkeypatch):
-    """(summaries, states, recorder) of an untrained policy."""
+    """(games by player, states, recorder) of an untrained policy."""
     recorders = []
 
     def recording(*args):
@@ -178,15 +178,15 @@ def evaluated(config, monkeypatch):
     monkeypatch.setattr(final, "make_env", recording)
     policy = make_policy(config, make_env(config, training_seeds(0), 1), make_hypergraph(config), CPU)
     settings = make_schedule(config)[0][-1].settings(1e9)
-    summaries, states = evaluate_all(config, policy, settings, CPU, StopFlag())
-    return summaries, states, recorders[-1]
+    games, states = evaluate_all(config, policy, settings, CPU, StopFlag())
+    return games, states, recorders[-1]
 
 
 def test_all_players_play_the_same_games_and_training_plays_none_of_them(monkeypatch):
     config = tiny("eval.games=5", "eval.first_seed=700", "eval.players=[random,random_legal]")
-    summaries, _, recorder = evaluated(config, monkeypatch)
-    assert list(summaries) == ["policy", "random", "random_legal"]
-    assert all(summary["games"] == 5 for summary in summaries.values())
+    games, _, recorder = evaluated(config, monkeypatch)
+    assert list(games) == ["policy", "random", "random_legal"]
+    assert all(list(played) == [700, 701, 702, 703, 704] for played in games.values())
     for plays in recorder.plays:
         # Five environments for five games, so each one's first game is the one that counts.
         counted = {e.env: e.seed for e in reversed(plays)}
@@ -200,14 +200,14 @@ def test_all_players_play_the_same_games_and_training_plays_none_of_them(monkeyp
 
 def test_states_met_are_kept_even_without_games(monkeypatch):
     config = tiny("eval.games=0")
-    summaries, states, recorder = evaluated(config, monkeypatch)
-    assert summaries == {}
+    games, states, recorder = evaluated(config, monkeypatch)
+    assert games == {}
     assert recorder.plays == [[]]
     assert len(states) == 1
     assert states.state.dtype == torch.float32
     config = tiny("eval.games=3", "eval.players=[]")
-    summaries, states, _ = evaluated(config, monkeypatch)
-    assert list(summaries) == ["policy"]
+    games, states, _ = evaluated(config, monkeypatch)
+    assert list(games) == ["policy"]
     assert len(states) % 3 == 0
 
 

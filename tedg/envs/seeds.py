@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,17 @@ def held_out_seeds(first_seed: int, games: int, num_envs: int) -> Seeds:
             f"held-out seeds {first_seed} to {first_seed + games - 1} must be at least one,"
             f" in 0 to {FIRST_TRAINING_SEED - 1}"
         )
-    return _HeldOutSeeds(first_seed, games, num_envs)
+    return listed_seeds(range(first_seed, first_seed + games), num_envs)
+
+
+def listed_seeds(seeds: Sequence[int], num_envs: int) -> Seeds:
+    """The games of a list: environment i plays number i, i + num_envs, and so on; then the list begins anew.
+
+    Raises ValueError for an empty list.
+    """
+    if not seeds:
+        raise ValueError("a list of games needs at least one seed")
+    return _ListedSeeds(seeds, num_envs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +54,9 @@ class _TrainingSeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldOutSeeds:
-    first_seed: int
-    games: int
+class _ListedSeeds:
+    seeds: Sequence[int]
     num_envs: int
 
     def __call__(self, env: int, episode: int) -> int:
-        return self.first_seed + (env + episode * self.num_envs) % self.games
+        return self.seeds[(env + episode * self.num_envs) % len(self.seeds)]

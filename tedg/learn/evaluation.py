@@ -88,12 +88,12 @@ class PolicyPlayer:
         return actions
 
 
-def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> Summary:
-    """Play the first `games` games of `env`'s seed plan to their end and summarise them.
+def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> list[EpisodeEnd]:
+    """Play the first `games` games of `env`'s seed plan to their end; returns them in the order of seeds.
 
     Environment i must play games i, i + N, i + 2N, ... of the list, so that which games count depends
     neither on the player nor on how fast games end. Games beyond the list are not counted. Raises
-    Stopped when `stop` is requested, and WorkerError when all games are lost.
+    Stopped when `stop` is requested.
     """
     counted: list[EpisodeEnd] = []
     played = np.zeros(env.num_envs, int)
@@ -108,5 +108,4 @@ def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> Summary:
                 counted.append(end)
             played[end.env] += 1
         observation = step.observation
-    counted.sort(key=lambda end: end.seed)
-    return Summary.of(counted)
+    return sorted(counted, key=lambda end: end.seed)

@@ -1,9 +1,13 @@
-"""What closes a run: held-out games of the policy and of the yardstick players."""
+"""What closes a run: held-out games of the policy and of the yardstick players.
+
+A finished run that is asked for more games plays those that are missing (`play_missing`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,36 +16,85 @@ import torch
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import EpisodeEnd, Observation, Player
 from tedg.envs.players import make_player
-from tedg.envs.vector import held_out_seeds
-from tedg.learn.evaluation import PolicyPlayer, play
+from tedg.envs.seeds import held_out_seeds, listed_seeds
+from tedg.learn.evaluation import PolicyPlayer, Summary, play
 from tedg.learn.figures import episode_figures
-from tedg.learn.setup import make_env
-from tedg.learn.stages import Settings
+from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
+from tedg.learn.snapshot import load_weights
+from tedg.learn.stages import Settings, make_schedule
 from tedg.models.policy import MoEPolicy
 from tedg.signals import StopFlag
+from tedg.store.games import POLICY, GamesByPlayer, asked_games
 
 MAX_ENVS = 32  # games played side by side
 
 
 def evaluate_all(
     config: RunConfig, policy: MoEPolicy, settings: Settings, device: torch.device, stop: StopFlag
-) -> tuple[dict[str, Any], Observation]:
-    """Summaries by player, on the same held-out games, and states that the policy met in them."""
-    games = config.eval.games
-    width = min(max(games, 1), MAX_ENVS)
-    env = make_env(config, held_out_seeds(config.eval.first_seed, max(games, 1), width), width)
-    try:
-        own = _Recorder(PolicyPlayer(policy, settings, device, config.seed), policy.inputs)
-        players: dict[str, Player] = {"policy": own}
-        for name in config.eval.players:
-            players[name] = make_player(name, width, config.seed, env.spec)
-        if not games:
+) -> tuple[GamesByPlayer, Observation]:
+    """The held-out games of every player, and states that the policy met in its own.
+
+    Raises Stopped when `stop` is requested.
+    """
+    own = _Recorder(PolicyPlayer(policy, settings, device, config.seed), policy.inputs)
+    if not config.eval.games:
+        env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
+        try:
             own.act(env.reset())
-            return {}, own.states().to(device)
-        summaries = {name: asdict(play(env, player, games, stop)) for name, player in players.items()}
-        return summaries, own.states().to(device)
+        finally:
+            env.close()
+        return {}, own.states().to(device)
+    asked = asked_games(config.eval)
+    return _play_lists(config, own, asked, stop), own.states().to(device)
+
+
+def play_missing(
+    config: RunConfig,
+    run_dir: Path,
+    known: GamesByPlayer,
+    missing: Mapping[str, Sequence[int]],
+    stop: StopFlag,
+) -> GamesByPlayer:
+    """`known` with the games of the seeds in `missing`, the policy's with the run's newest weights.
+
+    Raises ConfigError where the run has no checkpoint, StorageError and Stopped.
+    """
+    device = make_device(config)
+    set_threads(config)
+    stages, _ = make_schedule(config)
+    settings = stages[-1].settings(stages[-1].end)
+    env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
+    try:
+        policy = make_policy(config, env, make_hypergraph(config), device)
     finally:
         env.close()
+    load_weights(policy, run_dir)
+    played = _play_lists(config, PolicyPlayer(policy, settings, device, config.seed), missing, stop)
+    names = dict.fromkeys([*known, *played])
+    return {name: {**known.get(name, {}), **played.get(name, {})} for name in names}
+
+
+def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What result.json says of the games that were asked for. Raises WorkerError where all were lost."""
+    listed = {name: [games[name][seed] for seed in sorted(seeds)] for name, seeds in asked.items()}
+    return {name: asdict(Summary.of(played)) for name, played in listed.items()}
+
+
+def _play_lists(
+    config: RunConfig, policy: Player, lists: Mapping[str, Sequence[int]], stop: StopFlag
+) -> GamesByPlayer:
+    """Every player's list of games; players with equal lists share one vector of environments."""
+    played: GamesByPlayer = {}
+    for seeds in dict.fromkeys(tuple(seeds) for seeds in lists.values() if seeds):
+        width = min(len(seeds), MAX_ENVS)
+        env = make_env(config, listed_seeds(seeds, width), width)
+        try:
+            for name in (name for name, own in lists.items() if tuple(own) == seeds):
+                player = policy if name == POLICY else make_player(name, width, config.seed, env.spec)
+                played[name] = {end.seed: end for end in play(env, player, len(seeds), stop)}
+        finally:
+            env.close()
+    return played
 
 
 def first_episodes(episodes: Sequence[EpisodeEnd], count: int) -> dict[str, float] | None:

@@ -15,12 +15,13 @@ from tedg.models.policy import MoEPolicy, masked_log_probs
 
 def liveness(
     policy: MoEPolicy, observation: Observation, settings: Settings, generator: torch.Generator
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Figures that say whether attention, gate, router and both streams still matter.
 
     `gradient/…` are norms of the gradient of the mean log-probability of sampled actions.
     `attention/variation` is the standard deviation over states of each attention weight, averaged
-    over heads and keys: exactly 0 where attention is blind. `influence/…` is the mean KL divergence
+    over heads and keys: exactly 0 where attention is blind. `attention/promised_keys` is how many keys the
+    gate says it keeps, None where the scores decide. `influence/…` is the mean KL divergence
     in nats between the policy and the policy with one stream's inputs exchanged between states, under
     the states' own legality masks (permutation importance).
     """
@@ -29,7 +30,7 @@ def liveness(
         observation, settings.routing, settings.temperature, generator=generator
     )
     acted.log_prob.mean().backward()  # type: ignore[no-untyped-call]
-    figures = {
+    figures: dict[str, float | None] = {
         f"gradient/{name}": _norm(policy.fusion.get_parameter(path))
         for name, path in policy.fusion.attention_parameters.items()
     }
@@ -40,6 +41,7 @@ def liveness(
         weights = acted.output.attention_weights
         if weights is not None:
             figures |= attention_over_states(weights)
+            figures["attention/promised_keys"] = policy.fusion.promised_keys(weights.shape[-1])
         figures |= _influence(policy, observation, settings, generator)
     return figures
 

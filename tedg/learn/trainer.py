@@ -16,7 +16,7 @@ from tedg.envs.vector import training_seeds
 from tedg.errors import DivergedError, Stopped
 from tedg.learn import figures
 from tedg.learn.debug import write_debug_bundle
-from tedg.learn.final import evaluate_all, first_episodes
+from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
@@ -28,6 +28,7 @@ from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
 from tedg.signals import StopFlag
 from tedg.store.checkpoint import Checkpoint, best
+from tedg.store.games import asked_games, write_games
 from tedg.store.rundir import CHECKPOINTS
 from tedg.store.tables import read_episodes
 from tedg.store.torch_state import RandomSource, process_generators
@@ -300,7 +301,9 @@ class Trainer:
         settings = last.settings(last.end)
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
-        evaluation, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
+        games, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
+        write_games(self.run_dir, games)
+        evaluation = summaries(games, asked_games(self.config.eval)) if games else {}
         for player, summary in evaluation.items():
             if summary["lost"]:
                 self.console.warn(f"{summary['lost']} held-out games of {player} were lost and do not count")

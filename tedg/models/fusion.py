@@ -40,6 +40,10 @@ class Fusion(nn.Module):
     without_gradient: tuple[str, ...] = ()
     context_dim: int
 
+    def promised_keys(self, num_keys: int) -> int | None:
+        """How many of `num_keys` keys each query's attention keeps; None where the scores decide."""
+        return num_keys
+
 
 class ConcatFusion(Fusion):
     """V3: context = [h_vis ; h_logic]."""
@@ -145,6 +149,10 @@ class CrossAttentionFusion(Fusion):
         context = self.norm(self.attended_norm(self.output(attended)) + h_logic)
         return FusionOutput(context, weights.unsqueeze(2))
 
+    def promised_keys(self, num_keys: int) -> int | None:
+        """As the gate says."""
+        return self.gate.num_kept(num_keys)
+
 
 class HeadGateFusion(CrossAttentionFusion):
     """V4 as an earlier implementation had it, kept to reproduce its figures: a gate over heads, not keys.
@@ -177,6 +185,10 @@ class HeadGateFusion(CrossAttentionFusion):
     ) -> FusionOutput:
         pooled = DenseTokens(tokens.mean().unsqueeze(1))
         return super().forward(pooled, h_vis, h_logic, noise)
+
+    def promised_keys(self, num_keys: int) -> int | None:
+        """There is one key, and the gate chooses among heads."""
+        return num_keys
 
 
 class _HeadGate(ShareGate):

@@ -24,6 +24,7 @@ from tedg.run.starts import Start, possible_starts
 from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.store import rundir
+from tedg.store.games import asked_games, missing_games, read_games, write_games
 from tedg.watch.evidence import Records
 from tedg.watch.health import judge
 
@@ -171,6 +172,8 @@ def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], 
     provenance = rundir.read_provenance(run_dir)
     if provenance is not None and provenance["sessions"][-1].get("code") != code_digest():
         say("the code has changed since; remove the directory to run it again with today's")
+    if done.get("status") == "finished" and done.get("evaluation"):
+        done = _with_all_games(config, run_dir, done, say)
     for line in result_lines(done):
         say(line)
     failed = _check(config, run_dir, done, say)
@@ -179,6 +182,39 @@ def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], 
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, done, trained=False)
+
+
+def _with_all_games(config: RunConfig, run_dir: Path, done: dict[str, Any], say: Say) -> dict[str, Any]:
+    """The result with every held-out game that the configuration asks for; those that are missing are played.
+
+    A result is never shown with fewer games than were asked for unless a line says why.
+    """
+    known = read_games(run_dir)
+    missing = missing_games(known or {}, asked_games(config.eval))
+    if not missing or (known is None and _has_games(config, run_dir, done)):
+        return done
+    listed = ", ".join(f"{len(seeds)} of {name}" for name, seeds in missing.items())
+    from tedg.learn.final import play_missing, summaries  # imports torch
+
+    with rundir.owned(run_dir), stop_on_signals() as stop:
+        say(f"more held-out games are asked for than were played; playing {listed}")
+        try:
+            games = play_missing(config, run_dir, known or {}, missing, stop)
+        except ConfigError as error:
+            say(f"they cannot be played, so fewer are shown than were asked for: {error}")
+            return done
+        write_games(run_dir, games)
+        done = {**done, "evaluation": {**done["evaluation"], **summaries(games, asked_games(config.eval))}}
+        write_json(run_dir / rundir.RESULT, done)
+    return done
+
+
+def _has_games(config: RunConfig, run_dir: Path, done: Mapping[str, Any]) -> bool:
+    """Whether the result of an earlier version, which kept no table, counts all games that are asked for."""
+    first_seed = OmegaConf.select(OmegaConf.load(run_dir / rundir.CONFIG), "eval.first_seed")
+    rows = [done["evaluation"].get(name, {}) for name in asked_games(config.eval)]
+    enough = all(row.get("games", 0) + row.get("lost", 0) >= config.eval.games for row in rows)
+    return enough and first_seed == config.eval.first_seed
 
 
 def _threads(config: RunConfig) -> int:

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tedg.config.instantiate import build
 from tedg.config.run_config import CheckConfig
 from tedg.watch import remedies
 from tedg.watch.evidence import Records
@@ -201,7 +200,8 @@ def _attention(records: Records, limits: CheckConfig) -> Iterator[Line]:
     if not records.series("attention/sparsity"):
         yield from (Line(name, "not applicable", "this fusion has no attention") for name in names)
         return
-    keys = int((records.result.get("liveness") or {}).get("attention/keys", 0))
+    alive = records.result.get("liveness") or {}
+    keys = int(alive.get("attention/keys", 0))
     gate = records.config.fusion.get("gate")
     if keys == 0:
         yield from (Line(n, "inconclusive", "keys are counted when a run is finished") for n in names)
@@ -213,7 +213,11 @@ def _attention(records: Records, limits: CheckConfig) -> Iterator[Line]:
         constant = "attention over one key is the constant 1"
         yield from (Line(n, "fail", constant, remedies.more_tokens()) for n in names)
         return
-    promised: int | None = keys if gate is None else build(gate).num_kept(keys)
+    if "attention/promised_keys" not in alive:
+        earlier = "the result is of a version that did not write what the gate promises"
+        yield from (Line(n, "inconclusive", earlier) for n in names)
+        return
+    promised = None if alive["attention/promised_keys"] is None else int(alive["attention/promised_keys"])
     narrow = remedies.keep_more() if gate is not None and "keep" in gate else records.slower()
     # Where the scores decide how many keys stay, it may be any number.
     most, least = (promised, promised) if promised is not None else (keys, 1)

@@ -1,0 +1,66 @@
+"""The table of a run's held-out games: games.csv, one row per player and game."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from tedg.config.run_config import EvalConfig
+from tedg.envs.observation import EpisodeEnd
+from tedg.errors import StorageError
+from tedg.files import write_text
+
+GAMES = "games.csv"
+POLICY = "policy"  # name of the trained policy among the players
+GamesByPlayer = dict[str, dict[int, EpisodeEnd]]  # by the game's seed
+
+_FIELDS = tuple(f.name for f in fields(EpisodeEnd))
+_COLUMNS = ("player", *_FIELDS)
+_KINDS = {"episode_return": float, "score": float, "end": str}  # the others are whole numbers
+
+
+def asked_games(asked: EvalConfig) -> dict[str, range]:
+    """The seeds of the games that every player is to play."""
+    seeds = range(asked.first_seed, asked.first_seed + asked.games)
+    return dict.fromkeys((POLICY, *asked.players), seeds)
+
+
+def missing_games(known: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """The seeds of `asked` that `known` has no game of; players that miss none are left out."""
+    missing = {}
+    for name, seeds in asked.items():
+        played = known.get(name, {})
+        missing[name] = [seed for seed in seeds if seed not in played]
+    return {name: seeds for name, seeds in missing.items() if seeds}
+
+
+def write_games(run_dir: Path, games: GamesByPlayer) -> None:
+    """Write the whole table in one step. Raises StorageError."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for name, played in games.items():
+        writer.writerows((name, *astuple(played[seed])) for seed in sorted(played))
+    write_text(run_dir / GAMES, text.getvalue())
+
+
+def read_games(run_dir: Path) -> GamesByPlayer | None:
+    """The table; None where there is none, as in runs of earlier versions. Raises StorageError."""
+    path = run_dir / GAMES
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        if not rows or tuple(rows[0]) != _COLUMNS:
+            raise StorageError(f"{path}: the first line is not {','.join(_COLUMNS)}")
+        games: GamesByPlayer = {}
+        for name, *values in rows[1:]:
+            pairs = zip(_FIELDS, values, strict=True)
+            end = EpisodeEnd(**{key: _KINDS.get(key, int)(value) for key, value in pairs})
+            games.setdefault(name, {})[end.seed] = end
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from None
+    return games
