@@ -123,7 +123,9 @@ def test_a_game_that_strays_is_counted_and_cut_off(compose_tiny, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused(compose_tiny, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        session = dict.fromkeys(("code", "commit", "python", "versions", "cpu", "device", "threads"), "same")
+        session = dict.fromkeys(
+            ("training_code", "commit", "python", "versions", "cpu", "device", "threads"), "same"
+        )
         content = {"run_id": name * 10, "sessions": [session]}
         (tmp_path / name / "provenance.json").write_text(json.dumps(content))
         run(compose_tiny().config, tmp_path / name, 1)
@@ -140,12 +142,16 @@ def test_a_checkpoint_of_another_run_is_refused(compose_tiny, tmp_path):
 def test_other_code_or_versions_are_told(compose_tiny, tmp_path):
     provenance = tmp_path / "run" / "provenance.json"
     provenance.parent.mkdir()
-    session = dict.fromkeys(("code", "commit", "python", "versions", "cpu", "device", "threads"), "same")
+    session = dict.fromkeys(
+        ("training_code", "commit", "python", "versions", "cpu", "device", "threads"), "same"
+    )
     provenance.write_text(json.dumps({"run_id": "a", "sessions": [session]}))
     run(compose_tiny().config, tmp_path / "run", 1)
-    provenance.write_text(json.dumps({"run_id": "a", "sessions": [{**session, "threads": 3, "code": "new"}]}))
+    provenance.write_text(
+        json.dumps({"run_id": "a", "sessions": [{**session, "threads": 3, "training_code": "new"}]})
+    )
     _, console = run(compose_tiny().config, tmp_path / "run")
-    assert any("saved with other code, threads" in warning for warning in console.warnings)
+    assert any("saved with other training code, threads" in warning for warning in console.warnings)
 
 
 @pytest.mark.more

@@ -49,6 +49,15 @@ def refusal(target: object) -> str | None:
     return f"{module} has no {name}" + (f"; did you mean {module}.{near[0]}?" if near else "")
 
 
+def package_place(package: str) -> Path | None:
+    """The folder of a package or the file of a single module, found without importing it; else None."""
+    spec = importlib.util.find_spec(package.partition(".")[0])
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
+
+
 def _source_of(module: str) -> Path | None:
     """The file of a module, found without importing its parents."""
     parts = module.split(".")

@@ -12,7 +12,7 @@ from tedg.store.checkpoint import Checkpoint
 from tedg.store.rundir import read_provenance
 
 # What two sessions of a run must share for it to end as one that was never stopped.
-_SHARED = ("code", "python", "versions", "cpu", "device", "threads")
+_SHARED = ("training_code", "python", "versions", "cpu", "device", "threads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,11 @@ class Origin:
                 f"{saved.path} belongs to run {there}, and this is run {here}; to take over its weights, "
                 "remove it from here and name its run directory in init_from"
             )
-        changed = [name for name in _SHARED if name in saved.meta and saved.meta[name] != self.meta.get(name)]
+        changed = [
+            name.replace("_", " ")
+            for name in _SHARED
+            if name in saved.meta and saved.meta[name] != self.meta.get(name)
+        ]
         if changed:
             warn(
                 f"{saved.path.name} was saved with other {', '.join(changed)}: the run goes on, but it "

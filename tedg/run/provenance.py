@@ -8,15 +8,20 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
+from tedg.config.targets import allowed_packages, package_place
 from tedg.files import PACKAGE, conf_dir
 from tedg.run.locked import environment
 
+# What a policy's weights depend on, in tedg/.
+TRAINING = ("envs", "models", "learn", "hypergraph", "compiled.py", "processes.py")
 DEPENDENCIES = (
     "torch",
     "torch-geometric",
@@ -32,12 +37,37 @@ DEPENDENCIES = (
 
 
 def code_digest() -> str:
-    """SHA-256 over the package's sources and data, conf/, hydra_plugins/ and the dependencies' versions."""
-    digest = hashlib.sha256(repr(versions()).encode())
-    for name, path in _code_files():
+    """SHA-256 over all code: the package's sources and data, conf/, hydra_plugins/, packages of one's own.
+
+    The dependencies' versions are part of it, without build tags.
+    """
+    return _digest(_code_files())
+
+
+def training_digest() -> str:
+    """SHA-256 over the code that a policy's weights depend on, with the dependencies' versions.
+
+    It stays when only reports, displays or the handling of files change, so that runs from before and after
+    such a change can still be compared. Settings are no part of it: they are in a run's id.
+    """
+    return _digest((name, path) for name, path in _code_files() if _trains(name))
+
+
+def _digest(files: Iterable[tuple[str, Path]]) -> str:
+    # The same version built for the CPU or for CUDA is one version.
+    plain = {name: found and Version(found).public for name, found in versions().items()}
+    digest = hashlib.sha256(repr(plain).encode())
+    for name, path in files:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{name}\0{content}\0".encode())
     return digest.hexdigest()
+
+
+def _trains(name: str) -> bool:
+    """Whether a file can change what is learnt. Packages of one's own may hold any part of a policy."""
+    place = name.split("/")
+    own = place[0] not in ("tedg", "conf", "hydra_plugins")
+    return own or (place[0] == "tedg" and place[1] in TRAINING)
 
 
 def versions() -> dict[str, str | None]:
@@ -52,6 +82,7 @@ def session(device: str, threads: int) -> dict[str, Any]:
         "command": shlex.join(sys.orig_argv),
         "directory": str(Path.cwd()),
         "code": code_digest(),
+        "training_code": training_digest(),
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": versions(),
@@ -68,10 +99,13 @@ def session(device: str, threads: int) -> dict[str, Any]:
 def _code_files() -> Iterator[tuple[str, Path]]:
     """Every file that is part of the code, by a name that is the same in a checkout and a wheel."""
     roots = {"tedg": PACKAGE, "conf": conf_dir(), "hydra_plugins": PACKAGE.parent / "hydra_plugins"}
+    for package in allowed_packages()[1:]:
+        if (place := package_place(package)) is not None:
+            roots[package] = place
     for name, root in roots.items():
-        for path in sorted(root.rglob("*")):
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             inside = path.relative_to(root)
-            packaged_conf = name == "tedg" and inside.parts[0] == "conf"
+            packaged_conf = name == "tedg" and inside.parts[:1] == ("conf",)
             if path.suffix in (".py", ".yaml", ".json") and path.is_file() and not packaged_conf:
                 yield f"{name}/{inside.as_posix()}", path
 
