@@ -23,7 +23,7 @@ lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
 
-smoke: $(INSTALLED) ## check every network and run two real updates of each variant
+smoke: $(INSTALLED) ## try every network, and two real updates of each variant
 	@$(BIN)/python -m tedg.smoke
 
 train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_steps=20000"

@@ -21,9 +21,10 @@ from tedg.config.module_schemas import refuse_foreign_launchers
 from tedg.config.overrides import sound_overrides
 from tedg.config.resolve import resolve
 from tedg.config.run_config import RunConfig
-from tedg.config.typed import Faults, did_you_mean
+from tedg.config.typed import Faults
 from tedg.config.validation import validate
 from tedg.files import SLUG, conf_dir, unwritable
+from tedg.spelling import did_you_mean
 
 CONFIG_NAME = "config"
 

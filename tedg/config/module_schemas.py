@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from tedg.config.targets import is_allowed, refusal
-from tedg.config.typed import Faults, Range, convert, did_you_mean, read
+from tedg.config.typed import Faults, Range, convert, read
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
+from tedg.spelling import did_you_mean
 
 Count = Annotated[int, Range(low=1)]
 Natural = Annotated[int, Range(low=0)]

@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line
-from tedg.config.typed import Faults, did_you_mean
+from tedg.config.typed import Faults
+from tedg.spelling import did_you_mean
 
 
 def sound_overrides(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import (
 )
 
 from tedg.errors import ConfigError
+from tedg.spelling import did_you_mean
 
 T = TypeVar("T")
 
@@ -165,12 +165,6 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
 def show(value: Any) -> str:
     """A value as a user would write it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """`; did you mean x?` with the nearest of `known`, or nothing where none is near."""
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:

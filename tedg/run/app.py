@@ -24,7 +24,7 @@ from tedg.run.starts import Start, possible_starts
 from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.store import rundir
-from tedg.watch.evidence import Records
+from tedg.watch.evidence import Evidence
 from tedg.watch.health import judge
 
 # Trains in a run directory, from the run directory of the first weights if one is given; resumes by itself.
@@ -156,7 +156,7 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
     """Show and keep what the check says of a run that has ended; the error to raise where a line failed."""
     if config.check is None:
         return None
-    report = judge(Records.read(config, run_dir, values), config.check)
+    report = judge(Evidence.read(config, run_dir, values), config.check)
     for line in report.text():
         say(line)
     if read_json(run_dir / rundir.CHECK) != report.content():
