@@ -1,4 +1,4 @@
-"""Checks of plain data that collect every fault with its place instead of stopping at the first."""
+"""Reads plain data and collects every fault with its place, instead of stopping at the first."""
 
 from __future__ import annotations
 

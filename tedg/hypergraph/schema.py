@@ -1,4 +1,4 @@
-"""The hypergraph of operators: atoms, signed literals, operators, and the check of its data file."""
+"""The hypergraph of operators: atoms, signed literals, operators, and the validation of its data file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Hypergraph:
-    """A checked hypergraph; the order of atoms, experts and operators is the file's."""
+    """A valid hypergraph; the order of atoms, experts and operators is the file's."""
 
     name: str
     version: str
@@ -104,13 +104,13 @@ class Hypergraph:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the content; comments and layout of the file do not count, the file's name neither."""
+        """SHA-256 of the content: neither the file's name nor its comments and layout count."""
         content = {key: value for key, value in asdict(self).items() if key != "name"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def conditions(self) -> Conditions:
         """The operators' conditions as padded arrays, for vectorised evaluation."""
-        import numpy as np  # takes a while, which a check of the file must not wait for
+        import numpy as np  # takes a while, which validation of the file must not wait for
 
         atom_index = {name: i for i, name in enumerate(self.atoms)}
         expert_index = {name: i for i, name in enumerate(self.experts)}
@@ -129,7 +129,7 @@ class Hypergraph:
 
 
 def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
-    """Read and check a hypergraph: a bare name is one that ships with the package, else a YAML or JSON path.
+    """Read and validate a hypergraph: a bare name is one of the package's own, else a YAML or JSON path.
 
     Raises HypergraphError, whose message names the file and lists every fault by its place.
     """

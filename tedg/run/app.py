@@ -49,10 +49,10 @@ def _say(text: str) -> None:
 def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
     """Start, resume, or only show the run that a configuration names.
 
-    A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the
-    start it began with. Raises ConfigError (also when another process owns the run), Stopped with
-    everything saved, DivergedError, of a run that diverged earlier too, CheckFailed, where the
-    configuration has a check, StorageError, and WorkerError.
+    A finished run is shown and left alone. A half-done one goes on from its newest checkpoint, and keeps the
+    start it began with. Raises ConfigError (also when another process owns the run), Stopped (everything is
+    saved), DivergedError (also for a run that diverged earlier), CheckFailed (where the configuration has a
+    check), StorageError and WorkerError.
     """
     config = composed.config
     device = make_device(config)
@@ -97,7 +97,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
 
 
 def _place(composed: Composed) -> tuple[Start, Path]:
-    """The start to take, and the run's directory. What was begun with one start is not begun with another."""
+    """The start to take, and the run's directory. A run that has begun keeps its start."""
     config = composed.config
     own = composed.root
     roots = list(dict.fromkeys([own, Path(config.paths.output_dir).expanduser()]))

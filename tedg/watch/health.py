@@ -238,8 +238,8 @@ def _within(
 ) -> Line:
     """A figure between two borders.
 
-    Arithmetic keeps it from the `hard` one in every update; a run can cross the other one and come back, so
-    there the median of the last third counts.
+    No update can cross the `hard` one unless something is broken. A run can cross the other one and come
+    back, so there the median of the last third counts.
     """
     values = evidence.series(key)
     if not values:
@@ -257,8 +257,8 @@ def _within(
 
 
 def _influence(evidence: Evidence, limits: CheckConfig) -> Line:
-    """A network whose units have died acts alike in every state. Its losses may fall, its entropies may be in
-    range; it shows in what the policy does with a stream's inputs of other states.
+    """A network whose units have died acts alike in every state, though its losses fall and its entropies are
+    in range. It shows when a stream's inputs are exchanged with those of other states: nothing changes.
     """
     name = "policy reads its inputs"
     found = evidence.result.get("liveness") or {}

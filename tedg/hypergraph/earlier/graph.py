@@ -49,7 +49,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class EarlierGraph:
-    """A checked graph; the order is the file's, and an edge may stand there more than once."""
+    """A valid graph; the order is the file's, and an edge may stand there more than once."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -60,7 +60,7 @@ class EarlierGraph:
 
 
 def read_earlier_graph(path: Path) -> EarlierGraph:
-    """Read and check the file at `path`; raises EarlierGraphError."""
+    """Read and validate the file at `path`; raises EarlierGraphError."""
     check = Checker()
     top = check.mapping(_parse(path), "", required=("nodes", "edges"), optional=("meta",))
     nodes = _nodes(check, top.get("nodes", []))
