@@ -23,7 +23,7 @@ lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
 
-smoke: $(INSTALLED) ## check every network and run two real updates of each variant
+smoke: $(INSTALLED) ## try every network, and two real updates of each variant
 	@$(BIN)/python -m tedg.smoke
 
 train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_steps=20000"
@@ -46,13 +46,14 @@ test-latest: ## run make test's tests on the newest versions that are allowed, i
 	@$(PYTHON) tools/install.py .venv-latest
 	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow" $(ARGS)
 
-lint: $(INSTALLED) ## ruff (lint and format) and mypy
+lint: $(INSTALLED) ## ruff (lint and format), mypy, and which room may import which
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 clean: ## remove environments and caches; results in outputs/ and multirun/ stay
-	@rm -rf .venv .venv-latest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-latest build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml requirements.lock tools/install.py

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @cache
 def _cache_directory(folder: Path) -> Path:
-    """A folder of its own for every version of the sources that kernels in `folder` take constants from.
+    """The cache's folder for the present version of the sources that kernels in `folder` take constants from.
 
     These are the folder itself and tedg/envs, whose sizes and tables the network's kernels may use.
 

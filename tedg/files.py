@@ -30,8 +30,8 @@ def conf_dir() -> Path:
 def unwritable(path: Path) -> str | None:
     """Why `path` cannot be made or written as a directory; None if nothing speaks against it.
 
-    Tries it in the nearest directory that exists, and leaves nothing there: permissions tell nothing of a
-    read-only disk or a full one, and nothing to root.
+    Makes a directory in the nearest one that exists and removes it again, because permissions do not show
+    that a disk is full or read-only, and do not bind root.
     """
     if "\0" in str(path):
         return "a path has no NUL"

@@ -1,8 +1,8 @@
 """Child processes: new interpreters that share a file with this one and obey it over a socket.
 
 A new interpreter holds none of this process's locks or threads. It does not hear the signals that ask for
-the end, which are for this process to handle, and ends when this process does: it sees its socket closed,
-whatever this process died of.
+the end: they are for this process to handle. It ends when this process does, whatever that died of, because
+it sees its socket closed.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class Child:
 
     def receive(self, seconds: int) -> bytes:
         """The child's next answer. Raises ChildFailure if there is none within `seconds`."""
-        # Counted in short waits: a process that was stopped by Ctrl-Z must not take its own sleep for theirs.
+        # In short waits: while Ctrl-Z holds this process, its own sleep must not count as the child's.
         for _ in range(seconds):
             try:
                 message = self.channel.recv(MESSAGE_BYTES)
             except TimeoutError:
                 continue
             except ConnectionResetError:
-                # Told ahead of the last answer if commands were left unread; the answer can still be read.
+                # Comes first where the child left commands unread; its last answer can still be read.
                 continue
             if not message:
                 raise ChildFailure(_manner_of_death(self.process))

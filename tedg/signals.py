@@ -22,7 +22,7 @@ _EXIT_CODES = {
 
 @dataclass(slots=True)
 class StopFlag:
-    """Whether somebody asked the run to stop, and the exit code that this ends in; or only to save itself."""
+    """Whether somebody asked the run to stop, with which exit code, or only to save itself."""
 
     requested: bool = False
     exit_code: int = 0

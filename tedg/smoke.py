@@ -1,4 +1,4 @@
-"""`python -m tedg.smoke`: seven checks of the networks, then two real updates of each variant on NetHack."""
+"""`python -m tedg.smoke`: does everything work? Seven parts of the networks, and training by each variant."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ CPU = torch.device("cpu")
 
 
 class BrokenPart(Exception):
-    """A check found something wrong; the message says what."""
+    """A part does not work; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the checks look at: every variant's policy and real observations."""
+    """What the parts are tried on: every variant's policy and real observations."""
 
     policies: dict[str, MoEPolicy]
     observation: Observation  # real states, many
@@ -48,15 +48,15 @@ class Bench:
 
 
 def main() -> int:
-    """Run all checks; 0 if they hold, 1 otherwise."""
+    """Try all parts; 0 if they work, 1 otherwise."""
     terminal = Terminal()
-    table = Table("check", "result", "figures", title="tedg smoke checks", show_lines=True)
+    table = Table("part", "result", "figures", title="tedg smoke test", show_lines=True)
     start = time.monotonic()
     failed = 0
     bench = make_bench()
-    checks = [(name, partial(figures_of, bench)) for name, figures_of in NETWORK_CHECKS]
-    checks += [(f"two updates of {name} on NetHack", partial(updates, name)) for name in VARIANTS]
-    for title, lines_of in checks:
+    parts = [(name, partial(figures_of, bench)) for name, figures_of in NETWORK_PARTS]
+    parts += [(f"two updates of {name} on NetHack", partial(updates, name)) for name in VARIANTS]
+    for title, lines_of in parts:
         lines: list[str] = []
         try:
             lines.extend(lines_of())
@@ -67,7 +67,7 @@ def main() -> int:
         table.add_row(title, verdict, "\n".join(lines))
     terminal.print(table)
     terminal.print(
-        f"{len(checks) - failed} of {len(checks)} checks hold, {time.monotonic() - start:.0f} s",
+        f"{len(parts) - failed} of {len(parts)} parts work, {time.monotonic() - start:.0f} s",
         style="red" if failed else "green",
     )
     return 1 if failed else 0
@@ -98,7 +98,7 @@ def _play_some(config: RunConfig, env) -> Observation:  # type: ignore[no-untype
     return Observation(**joined).to(CPU)
 
 
-def check(condition: bool, otherwise: str) -> None:
+def require(condition: bool, otherwise: str) -> None:
     """Raise BrokenPart unless `condition` holds."""
     if not condition:
         raise BrokenPart(otherwise)
@@ -108,7 +108,7 @@ def building(bench: Bench) -> Iterator[str]:
     """Every network is built and has parameters in the parts it should have."""
     for name, policy in bench.policies.items():
         parts = parameters_per_part(policy)
-        check(parts["total"] > 0, f"{name}: no parameters")
+        require(parts["total"] > 0, f"{name}: no parameters")
         yield f"{name}: " + ", ".join(f"{part} {count:,}" for part, count in parts.items())
 
 
@@ -122,7 +122,7 @@ def shapes(bench: Bench) -> Iterator[str]:
         }
         expected = {"policy_logits": (4, 23), "value": (4,), "alpha": (4, 4), "expert_logits": (4, 4, 23)}
         for field, shape in expected.items():
-            check(found[field] == shape, f"{name}: {field} is {found[field]}, not {shape}")
+            require(found[field] == shape, f"{name}: {field} is {found[field]}, not {shape}")
         yield f"{name}: " + ", ".join(f"{field} {shape}" for field, shape in found.items())
 
 
@@ -131,18 +131,18 @@ def attention(bench: Bench) -> Iterator[str]:
     for name, policy in bench.policies.items():
         weights = policy(bench.observation, Softmax(), 1.0).attention_weights
         if weights is None:
-            check(name == "concat", f"{name}: no attention weights")
+            require(name == "concat", f"{name}: no attention weights")
             continue
         assert isinstance(policy.fusion, CrossAttentionFusion)
         weights = weights.detach()
         keys = weights.shape[-1]
         kept = (weights > 0).sum(dim=-1)
         expected = policy.fusion.gate.num_kept(keys)
-        check(bool((weights.sum(-1) - 1).abs().max() < 1e-5), f"{name}: weights do not sum to 1")
-        check(bool((kept == expected).all()), f"{name}: kept {kept.unique().tolist()} keys, not {expected}")
+        require(bool((weights.sum(-1) - 1).abs().max() < 1e-5), f"{name}: weights do not sum to 1")
+        require(bool((kept == expected).all()), f"{name}: kept {kept.unique().tolist()} keys, not {expected}")
         effective = float((1 / weights.square().sum(-1)).mean())
         spread = float(weights.std(dim=0).mean())
-        check(spread > 0, f"{name}: attention is the same in every state")
+        require(spread > 0, f"{name}: attention is the same in every state")
         yield (
             f"{name}: keys {keys}, kept {expected}, effective {effective:.1f}, "
             f"deviation over states {spread:.1e}"
@@ -156,12 +156,12 @@ def routing(bench: Bench) -> Iterator[str]:
     for name, mode in modes.items():
         for temperature in (1.0, 0.5, 0.01):
             alpha = policy(bench.observation, mode, temperature).alpha.detach()
-            check(bool((alpha.sum(1) - 1).abs().max() < 1e-5), f"{name}: alpha does not sum to 1")
-            check(bool((alpha >= 0).all()), f"{name}: negative share")
+            require(bool((alpha.sum(1) - 1).abs().max() < 1e-5), f"{name}: alpha does not sum to 1")
+            require(bool((alpha >= 0).all()), f"{name}: negative share")
             entropy = float(-(alpha * alpha.clamp_min(1e-12).log()).sum(1).mean())
             zeros = float((alpha == 0).float().mean())
             if name == "sparsemax" and temperature == 0.01:
-                check(zeros > 0, "sparsemax at temperature 0.01 gives no exact zero")
+                require(zeros > 0, "sparsemax at temperature 0.01 gives no exact zero")
             yield f"{name}, T {temperature}: entropy {entropy:.3f}, exact zeros {zeros:.0%}"
 
 
@@ -173,13 +173,13 @@ def actions(bench: Bench) -> Iterator[str]:
             acted = policy.get_action_and_value(bench.observation, Softmax(), 1.0, generator=generator)
             again = policy.get_action_and_value(bench.observation, Softmax(), 1.0, acted.action)
         legal = bench.observation.mask.gather(1, acted.action.unsqueeze(1)).all()
-        check(bool(legal), f"{name}: sampled an illegal action")
+        require(bool(legal), f"{name}: sampled an illegal action")
         log_probs = masked_log_probs(acted.output.policy_logits, bench.observation.mask)
-        check(
+        require(
             float(log_probs.exp()[~bench.observation.mask].sum()) == 0, f"{name}: illegal actions have weight"
         )
         difference = float((acted.log_prob - again.log_prob).abs().max())
-        check(difference < 1e-5, f"{name}: log-probabilities differ by {difference:.1e}")
+        require(difference < 1e-5, f"{name}: log-probabilities differ by {difference:.1e}")
         share = float(bench.observation.mask.float().mean())
         entropy = float(acted.entropy.mean())
         yield f"{name}: legal actions {share:.0%}, policy entropy {entropy:.2f}, |log ratio| {difference:.1e}"
@@ -198,7 +198,7 @@ def gradients(bench: Bench) -> Iterator[str]:
             path: 0.0 if p.grad is None else float(p.grad.norm()) for path, p in policy.named_parameters()
         }
         dead = [path for path, norm in norms.items() if norm == 0.0]
-        check(not dead, f"{name}: no gradient in {', '.join(dead)}")
+        require(not dead, f"{name}: no gradient in {', '.join(dead)}")
         steering = ", ".join(
             f"{label} {norms['fusion.' + path]:.1e}"
             for label, path in policy.fusion.attention_parameters.items()
@@ -213,7 +213,7 @@ def side_by_side(bench: Bench) -> Iterator[str]:
     widths = {"concat": 512, "cross_attn": 256, "cross_attn_dense": 256}
     for name, policy in bench.policies.items():
         context = policy(bench.batch, Softmax(), 1.0).context_vector.shape[1]
-        check(context == widths[name], f"{name}: context is {context} wide, not {widths[name]}")
+        require(context == widths[name], f"{name}: context is {context} wide, not {widths[name]}")
         milliseconds = 1e3 * min(_time(policy, bench.observation) for _ in range(5))
         total = parameters_per_part(policy)["total"]
         yield (
@@ -229,7 +229,7 @@ def _time(policy: MoEPolicy, observation: Observation) -> float:
     return time.monotonic() - start
 
 
-NETWORK_CHECKS: tuple[tuple[str, Callable[[Bench], Iterator[str]]], ...] = (
+NETWORK_PARTS: tuple[tuple[str, Callable[[Bench], Iterator[str]]], ...] = (
     ("1 building", building),
     ("2 shapes", shapes),
     ("3 attention and gate", attention),
@@ -247,7 +247,7 @@ def updates(fusion: str) -> Iterator[str]:
         start = time.monotonic()
         result = train(config, Path(folder), None, QuietConsole(), StopFlag())
         seconds = time.monotonic() - start
-        check(result["updates"] == 2, f"{result['updates']} updates instead of 2")
+        require(result["updates"] == 2, f"{result['updates']} updates instead of 2")
         yield (
             f"{result['env_steps']:,} env steps, {result['episodes']} episodes, "
             f"{seconds:.0f} s with evaluation, "

@@ -28,9 +28,9 @@ def main() -> None:
 
 
 def run() -> int:
-    """Check the configuration, then hand it to Hydra; returns the exit code (see `--help`).
+    """Validate the configuration, then hand it to Hydra; returns the exit code (see `--help`).
 
-    Everything is composed and checked first, every job of a sweep too: a refused configuration costs a
+    Everything is composed and validated first, every job of a sweep too. So a refused configuration costs a
     second, imports no torch and leaves nothing on the disk.
     """
     failures: list[Exception] = []
@@ -44,7 +44,7 @@ def run() -> int:
             return errors.DONE
         if flags.experimental_rerun:
             raise errors.ConfigError("--experimental-rerun reads a pickle, which can run any code; refused")
-        jobs = _check(flags)
+        jobs = _validate(flags)
         _hand_to_hydra(flags, _job(failures))
     except errors.TedgError as error:
         _complain(_again(error, failures, jobs))
@@ -83,7 +83,7 @@ def _flags() -> Namespace:
     return flags
 
 
-def _check(flags: Namespace) -> int:
+def _validate(flags: Namespace) -> int:
     """Compose and validate what would run, and count it; nothing where Hydra only shows something."""
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         return 0

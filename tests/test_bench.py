@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -118,6 +119,13 @@ def canned(job):
         memory = {"memory_bytes": 2**30, "memory_source": "RSS", "gpu_bytes": None}
         return {"steps_per_second": 250.0, **split, **memory}
     return {"steps_per_second": 1000.0}
+
+
+def test_every_measurement_is_a_function_that_exists():
+    measurements = plan(read_flags([]), find_variants([]))
+    assert {one.part for one in measurements} == set(PARTS)
+    for job in (one.job for one in measurements):
+        assert callable(getattr(importlib.import_module(f"tedg.bench.{job.module}"), job.function))
 
 
 def test_everything_that_is_measured_is_in_the_file_and_the_tables(tmp_path, monkeypatch, capsys):

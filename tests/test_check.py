@@ -22,7 +22,7 @@ from tedg.config.run_config import RunConfig
 from tedg.errors import CheckFailed, DivergedError
 from tedg.run import app
 from tedg.run.identity import run_id
-from tedg.watch.evidence import Records
+from tedg.watch.evidence import Evidence
 from tedg.watch.health import Line, judge
 from tedg.watch.trends import Sample, difference, first_and_last_games, trend
 
@@ -66,7 +66,7 @@ def records(
     series: Mapping[str, Sequence[Any]] | None = None,
     result: Mapping[str, Any] | None = None,
     scores: Sequence[float] = (*[1.0, 2.0] * 10, *[1.0, 9.0] * 10, *[8.0, 9.0] * 10),
-) -> Records:
+) -> Evidence:
     """A healthy run; `changed` holds in every update, `series` has one value for each update."""
     falling = [2.0 - i / UPDATES for i in range(UPDATES)]
     moving = {"loss/value": falling, "loss/total": falling, "train/explained_variance": falling[::-1]}
@@ -87,16 +87,16 @@ def records(
         "evaluation": {"policy": player(10.0), "random_legal": player(5.0)},
         **(result or {}),
     }
-    return Records(config(*overrides), rows, games(scores), values)
+    return Evidence(config(*overrides), rows, games(scores), values)
 
 
-def line(name: str, of: Records) -> Line:
+def line(name: str, of: Evidence) -> Line:
     assert of.config.check is not None
     (found,) = [line for line in judge(of, of.config.check).lines if line.name.startswith(name)]
     return found
 
 
-def failing(of: Records) -> set[str]:
+def failing(of: Evidence) -> set[str]:
     assert of.config.check is not None
     return {line.name for line in judge(of, of.config.check).lines if line.verdict == "fail"}
 

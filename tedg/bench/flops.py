@@ -15,7 +15,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     It sees what autograd functions, backward passes and einsum call in the end. torch has no formula for
     the product of a matrix and a single vector; it is added here. Unlike `FlopCounterMode` it does not
-    tell modules apart, whose hooks refuse some of the tensors that pass between modules.
+    count by module: the hooks for that refuse some of the tensors that pass between modules.
     """
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ def _all(options: Options, variants: Sequence[Variant]) -> Iterator[Measurement]
     for envs, count in itertools.product(options.num_envs, workers):
         arguments = {"config": sized(first, envs, count), **seconds}
         sizes: dict[str, Any] = {"num_envs": envs, "num_workers": count}
-        yield Measurement("env", sizes, Job("games", "vector", arguments))
+        yield Measurement("env", sizes, Job("env_only", "vector", arguments))
     for part, function in (("policy", "acting"), ("learner", "learning"), ("end-to-end", "end_to_end")):
         for variant in variants:
             arguments = {"config": variant.config, **seconds}
@@ -65,7 +65,7 @@ def _all(options: Options, variants: Sequence[Variant]) -> Iterator[Measurement]
         sizes = {"over": over, "num_envs": envs, "num_workers": count, "num_steps": config.ppo.num_steps}
         yield Measurement("scaling", sizes, Job("training", "end_to_end", {"config": config, **seconds}))
     cores = len(os.sched_getaffinity(0))
-    yield Measurement("limit", {"rate": "NLE"}, Job("games", "core", {"processes": cores, **seconds}))
+    yield Measurement("limit", {"rate": "NLE"}, Job("env_only", "core", {"processes": cores, **seconds}))
     matrix = Job("arithmetic", "matrix_rate", {"config": first, **seconds})
     yield Measurement("limit", {"rate": "matrix"}, matrix)
     for variant in variants:

@@ -63,7 +63,7 @@ class MemoryPeak:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look often while something else goes on, which takes time from it."""
+        """Look often while something else runs; looking takes time from it."""
         done = threading.Event()
 
         def look() -> None:

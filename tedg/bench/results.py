@@ -44,7 +44,7 @@ def _row(one: Measurement, reference: Measurement) -> Row:
 
 
 def _summaries(one: Measurement) -> Row:
-    """Each figure over the rounds; of what is no number, the last."""
+    """Each figure over the rounds; where it is not a number, that of the last round."""
     last = one.rounds[-1]
     numbers = {name for name, value in last.items() if isinstance(value, int | float)}
     return {

@@ -63,8 +63,8 @@ def end_to_end(config: RunConfig, seconds: float) -> Figures:
     """Env steps per second of rollouts and updates in turn, and where the time goes, per env step.
 
     Wall-clock: `env` is waiting for the games, `policy` the rest of collecting, `learning` the update. CPU:
-    `env` are the processes of the games (without any, the wait, which is all work then), `policy` is this
-    one while it collects, `learning` all of them during the update.
+    `env` is used by the games' processes (or, where there are none, by this one while it waits, which is all
+    work then), `policy` by this process while it collects, `learning` by all processes in the update.
     """
     with workbench(config) as bench:
         marks: list[tuple[float, float, float]] = []  # at the start, when collected, when learnt, ...

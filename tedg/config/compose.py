@@ -1,4 +1,4 @@
-"""From command-line overrides to checked configurations, before Hydra runs anything or makes a directory."""
+"""From command-line overrides to validated configurations, before Hydra runs or makes anything."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from tedg.config.module_schemas import refuse_foreign_launchers
 from tedg.config.overrides import sound_overrides
 from tedg.config.resolve import resolve
 from tedg.config.run_config import RunConfig
-from tedg.config.typed import Faults, did_you_mean
+from tedg.config.typed import Faults
 from tedg.config.validation import validate
 from tedg.files import SLUG, conf_dir, unwritable
+from tedg.spelling import did_you_mean
 
 CONFIG_NAME = "config"
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """One run's configuration in the three forms that are needed of it."""
+    """One run's configuration in the three forms that others need."""
 
-    config: RunConfig  # checked and typed
+    config: RunConfig  # validated and typed
     resolved: dict[str, Any]  # plain, as composed, every interpolation resolved
     saved: dict[str, Any]  # the same for config.yaml: what depends on environment variables stays as written
     ancestors: dict[str, dict[str, Any]]  # stage nodes of the parent, its parent, ... by their names
@@ -48,7 +49,7 @@ class Composed:
 
 
 def compose(overrides: Sequence[str] = ()) -> Composed:
-    """Compose and check one run; raises ConfigError that lists everything wrong with it."""
+    """Compose and validate one run; raises ConfigError that lists everything wrong with it."""
     faults = Faults()
     with open_loader(conf_dir()) as loader:
         composed = _one(loader, overrides, False, faults)
@@ -60,7 +61,7 @@ def compose(overrides: Sequence[str] = ()) -> Composed:
 def compose_all(
     overrides: Sequence[str], multirun: bool, config_path: Path | None = None, config_name: str = CONFIG_NAME
 ) -> list[Composed]:
-    """Compose and check a single run, or every job of a sweep; raises ConfigError with all faults.
+    """Compose and validate a single run, or every job of a sweep; raises ConfigError with all faults.
 
     `multirun` is the -m flag; the configuration's `hydra.mode` can ask for a sweep as well.
     """
@@ -158,15 +159,15 @@ def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> C
     refuse_foreign_launchers(_plain(full.hydra), faults)
     resolved, saved = resolve(cfg, faults)
     config = validate(resolved, faults, sweep)
-    _check_hydra_place(full, sweep, faults)
+    _validate_hydra_place(full, sweep, faults)
     ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
     return Composed(config, resolved, saved, ancestors, tuple(_typed(full, "task")), sweep)
 
 
-def _check_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
-    """Hydra makes a directory of its own, by default one that the run makes and that is checked already."""
+def _validate_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
+    """Hydra makes a directory of its own: by default the run's, which is validated already."""
     key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
     try:
         place = OmegaConf.select(full, key)

@@ -1,4 +1,4 @@
-"""Schemas of the modules that a configuration picks by `_target_`, and the check of such a node."""
+"""Schemas of the modules that a configuration picks by `_target_`, and the validation of such a node."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from tedg.config.targets import is_allowed, refusal
-from tedg.config.typed import Faults, Range, convert, did_you_mean, read
+from tedg.config.typed import Faults, Range, convert, read
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
+from tedg.spelling import did_you_mean
 
 Count = Annotated[int, Range(low=1)]
 Natural = Annotated[int, Range(low=0)]
@@ -19,14 +20,14 @@ Natural = Annotated[int, Range(low=0)]
 class Slot:
     """A place in the configuration that holds a module: the schemas of the targets known to fit there.
 
-    The keys of a known target are checked here. Any other target has to lie in an allowed package; its keys
-    are whatever its YAML file has, and its constructor checks the values.
+    The keys of a known target are validated here. Any other target has to lie in an allowed package; its keys
+    are whatever its YAML file has, and the values are up to its constructor.
     """
 
     name: str
     optional: bool = False  # `_target_: null` is allowed
 
-    def check(self, value: Any, key: str, faults: Faults) -> dict[str, Any]:
+    def validate(self, value: Any, key: str, faults: Faults) -> dict[str, Any]:
         """The node with its numbers in their proper form."""
         node = dict(value)
         target = node.get("_target_")
@@ -38,9 +39,9 @@ class Slot:
                 faults.report(f"{key}.{name}: no such key without a _target_")
         elif isinstance(target, str) and target in known:
             settings = {name: item for name, item in node.items() if name != "_target_"}
-            checked = read(known[target], settings, key, faults)
-            if checked is not None:
-                return {"_target_": target, **_shallow(checked)}
+            valid = read(known[target], settings, key, faults)
+            if valid is not None:
+                return {"_target_": target, **_shallow(valid)}
         elif isinstance(target, str) and target in _ALL_TARGETS:
             faults.add(place, target, f"does not fit here; one of {', '.join(known)} does")
         else:
@@ -103,7 +104,7 @@ class ToyEnv:
     max_episode_steps: Count
     action_mask: Literal["legal", "none"]
 
-    def check(self, key: str, faults: Faults) -> None:
+    def validate(self, key: str, faults: Faults) -> None:
         """A game that computes atoms needs a hypergraph of just these."""
         own = _GAMES.get(self.game["_target_"])
         if own is None or self.hypergraph == own:
@@ -111,7 +112,7 @@ class ToyEnv:
         try:
             atoms = load_hypergraph(self.hypergraph).atoms
         except HypergraphError:
-            return  # reported where every environment's hypergraph is checked
+            return  # reported where every environment's hypergraph is read
         if atoms != load_hypergraph(own).atoms:
             faults.add(f"{key}.hypergraph", self.hypergraph, f"must have the game's atoms, as {own} has")
 
@@ -143,7 +144,7 @@ class GraphLogic:
     output_dim: Count
     freeze: bool
 
-    def check(self, key: str, faults: Faults) -> None:
+    def validate(self, key: str, faults: Faults) -> None:
         """Every head gets an equal share of the embedding."""
         if self.embedding_dim % self.num_heads:
             faults.add(
@@ -205,7 +206,7 @@ class PairPerStage:
 
     range: Range
 
-    def check(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+    def validate(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
         """The pairs with their numbers in their proper form."""
         pair = Annotated[tuple[float, float], self.range]
         return {str(stage): convert(pair, item, f"{key}.{stage}", faults) for stage, item in value.items()}

@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line
-from tedg.config.typed import Faults, did_you_mean
+from tedg.config.typed import Faults
+from tedg.spelling import did_you_mean
 
 
 def sound_overrides(
@@ -30,7 +31,7 @@ def sound_overrides(
             faults.report(f"{line}: several values need -m, which runs each; a list is [a,b]")
             readable.remove((line, override))
     groups = [item for item in readable if _is_group(loader, item[1])]
-    known = [(line, override) for line, override in groups if _check_group(loader, override, faults)]
+    known = [(line, override) for line, override in groups if _validate_group(loader, override, faults)]
     good = []
     for line, override in known:
         # A group inside another, like fusion/gate, is there or not by what is chosen for the outer one.
@@ -41,7 +42,7 @@ def sound_overrides(
         return []
     base = loader.load_configuration(config_name, good, RunMode.MULTIRUN, validate_sweep_overrides=False)
     for line, override in readable:
-        if not _is_group(loader, override) and _check_value(loader, base, override, faults):
+        if not _is_group(loader, override) and _validate_value(loader, base, override, faults):
             good.append(line)
     return [line for line in overrides if line in good]
 
@@ -85,7 +86,7 @@ def _is_group(loader: Loader, override: Override) -> bool:
     return bool(loader.get_group_options(override.key_or_group))
 
 
-def _check_group(loader: Loader, override: Override, faults: Faults) -> bool:
+def _validate_group(loader: Loader, override: Override, faults: Faults) -> bool:
     options = loader.get_group_options(override.key_or_group)
     wrong = [value for value in _choices(override) if value is not None and value not in options]
     for value in wrong:
@@ -103,7 +104,7 @@ def _choices(override: Override) -> Iterator[Any]:
         yield override.value()
 
 
-def _check_value(loader: Loader, base: DictConfig, override: Override, faults: Faults) -> bool:
+def _validate_value(loader: Loader, base: DictConfig, override: Override, faults: Faults) -> bool:
     if override.is_add() or override.is_force_add():
         return True  # whether the key may be there is for the schema to say
     node: Any = base

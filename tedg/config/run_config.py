@@ -1,4 +1,4 @@
-"""The schema of a whole run: every key of conf/, its type and range. See `checks.py` for the rest."""
+"""The schema of a whole run: every key of conf/, its type and range. `validation.py` has the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEED_LIMIT = 2**30  # seeds of games lie below it
 class Slug:
     """Text that is safe as the name of a directory."""
 
-    def check(self, value: str, key: str, faults: Faults) -> str:
+    def validate(self, value: str, key: str, faults: Faults) -> str:
         """Adds a fault for anything that could leave the parent directory or surprise a shell."""
         if not SLUG.fullmatch(value):
             faults.add(key, value, SLUG_RULE)
@@ -125,16 +125,16 @@ class CurriculumConfig:
 
 @dataclass(frozen=True, slots=True)
 class StageNode:
-    """A single stage or a curriculum, kept as a dict after its check."""
+    """A single stage or a curriculum, kept as a dict after its validation."""
 
-    def check(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+    def validate(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
         """The node with its numbers in their proper form."""
-        checked: CurriculumConfig | StageConfig | None = (
+        valid: CurriculumConfig | StageConfig | None = (
             read(CurriculumConfig, value, key, faults)
             if "phases" in value
             else read(StageConfig, value, key, faults)
         )
-        return asdict(checked) if checked is not None else dict(value)
+        return asdict(valid) if valid is not None else dict(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class BudgetConfig:
     episodes: Count | None
     env_steps: Count | None
 
-    def check(self, key: str, faults: Faults) -> None:
+    def validate(self, key: str, faults: Faults) -> None:
         """The two units exclude each other."""
         if self.episodes is not None and self.env_steps is not None:
             right = f"set only one of {key}.episodes and {key}.env_steps (here {self.env_steps})"
@@ -159,7 +159,7 @@ class EvalConfig:
     first_seed: Seed
     players: tuple[Literal["random", "random_legal", "script"], ...]
 
-    def check(self, key: str, faults: Faults) -> None:
+    def validate(self, key: str, faults: Faults) -> None:
         """The last game's seed has to be one, and every player plays once."""
         if self.first_seed + self.games >= SEED_LIMIT:
             right = f"first_seed + games must be below 2**30 = {SEED_LIMIT} (games is {self.games})"
@@ -224,7 +224,7 @@ class PathsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """A checked configuration. Modules and the stage stay dicts; modules are built from their `_target_`."""
+    """A validated configuration. Modules and the stage stay dicts: modules are built from `_target_`."""
 
     name: Name
     seed: Seed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.util
 import os
 import re
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+from tedg.spelling import did_you_mean
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -45,8 +46,8 @@ def refusal(target: object) -> str | None:
     names = sorted(set(_top_level_names(source)))
     if name in names:
         return None
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"{module} has no {name}" + (f"; did you mean {module}.{near[0]}?" if near else "")
+    near = did_you_mean(name, names, f"; did you mean {module}.{{}}?")
+    return f"{module} has no {name}{near}"
 
 
 def package_place(package: str) -> Path | None:

@@ -1,9 +1,8 @@
-"""Checks plain data against annotated dataclasses and collects every fault, not just the first."""
+"""Validates plain data against annotated dataclasses and collects every fault, not just the first."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import (
 )
 
 from tedg.errors import ConfigError
+from tedg.spelling import did_you_mean
 
 T = TypeVar("T")
 
@@ -61,18 +61,18 @@ class Faults:
 
 
 class Rule(Protocol):
-    """Metadata of an `Annotated` type that checks a value, and may replace it by its proper form."""
+    """Metadata of an `Annotated` type that validates a value, and may replace it by its proper form."""
 
-    def check(self, value: Any, key: str, faults: Faults) -> Any:
+    def validate(self, value: Any, key: str, faults: Faults) -> Any:
         """The value to use; faults are added under `key`."""
         ...
 
 
 @runtime_checkable
-class Checked(Protocol):
+class Validated(Protocol):
     """A schema whose keys depend on each other."""
 
-    def check(self, key: str, faults: Faults) -> None:
+    def validate(self, key: str, faults: Faults) -> None:
         """Adds faults under the dotted `key`."""
         ...
 
@@ -86,7 +86,7 @@ class Range:
     above: float | None = None
     below: float | None = None
 
-    def check(self, value: Any, key: str, faults: Faults) -> Any:
+    def validate(self, value: Any, key: str, faults: Faults) -> Any:
         """Every number of a single value or a tuple has to lie inside."""
         for number in value if isinstance(value, tuple) else (value,):
             inside = (
@@ -108,9 +108,9 @@ class Range:
 def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
     """`node` as an instance of the dataclass `schema`, or None after adding faults under the dotted `key`.
 
-    Whole numbers are taken for floats and floats without a fraction for whole numbers, so that equal
-    settings become equal values however they were written. A schema's own `check(key, faults)` sees to what
-    several keys must fulfil together.
+    A whole number is taken for a float, and a float without a fraction for a whole number, so that equal
+    settings become equal values however they were written. What several keys must fulfil together is up to
+    the schema's own `validate(key, faults)`.
     """
     if not isinstance(node, Mapping):
         faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
@@ -131,8 +131,8 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
     if faults.count > before:
         return None
     made = schema(**values)
-    if isinstance(made, Checked) and "check" not in hints:  # a key may have the method's name
-        made.check(key, faults)
+    if isinstance(made, Validated):
+        made.validate(key, faults)
     return made if faults.count == before else None
 
 
@@ -145,7 +145,7 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
         value = convert(inner, value, key, faults)
         for rule in rules:
             if faults.count == before:
-                value = rule.check(value, key, faults)
+                value = rule.validate(value, key, faults)
         return value
     if origin in (Union, UnionType):
         options = [option for option in get_args(hint) if option is not NoneType]
@@ -165,12 +165,6 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
 def show(value: Any) -> str:
     """A value as a user would write it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """`; did you mean x?` with the nearest of `known`, or nothing where none is near."""
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:

@@ -26,13 +26,13 @@ def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> Ru
     """
     config = read(RunConfig, node, "", faults)
     refuse_foreign_targets(node, faults)
-    # Checks across groups read single values, so that they still work beside faults in other groups.
-    _check_rollout(node, faults)
-    _check_hypergraph(node, faults)
-    _check_routing(node, faults)
-    _check_device(node, faults)
-    _check_place(node, faults, sweep)
-    _check_start(node, faults)
+    # What concerns several groups reads single values, so that it still works beside faults in other groups.
+    _validate_rollout(node, faults)
+    _validate_hypergraph(node, faults)
+    _validate_routing(node, faults)
+    _validate_device(node, faults)
+    _validate_place(node, faults, sweep)
+    _validate_start(node, faults)
     return config if not faults.lines else None
 
 
@@ -50,7 +50,7 @@ def _numbers(*values: Any) -> bool:
     )
 
 
-def _check_rollout(node: Mapping[str, Any], faults: Faults) -> None:
+def _validate_rollout(node: Mapping[str, Any], faults: Faults) -> None:
     envs, steps = _get(node, "env", "num_envs"), _get(node, "ppo", "num_steps")
     minibatch = _get(node, "ppo", "minibatch_size")
     if _numbers(envs, steps, minibatch) and minibatch > envs * steps:
@@ -58,7 +58,7 @@ def _check_rollout(node: Mapping[str, Any], faults: Faults) -> None:
         faults.add("ppo.minibatch_size", minibatch, right)
 
 
-def _check_hypergraph(node: Mapping[str, Any], faults: Faults) -> None:
+def _validate_hypergraph(node: Mapping[str, Any], faults: Faults) -> None:
     name = _get(node, "env", "hypergraph")
     if not isinstance(name, str):
         return
@@ -82,7 +82,7 @@ def _check_hypergraph(node: Mapping[str, Any], faults: Faults) -> None:
             faults.add("policy.num_experts", number, right)
 
 
-def _check_routing(node: Mapping[str, Any], faults: Faults) -> None:
+def _validate_routing(node: Mapping[str, Any], faults: Faults) -> None:
     number = _get(node, "policy", "num_experts")
     for key, routing in _routings(node):
         if _get(routing, "_target_") == SYMBOLIC_ROUTING and _get(node, "logic", "_target_") == NO_LOGIC:
@@ -117,7 +117,7 @@ def _routings(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from ((f"{key}.routing", _get(stage, "routing")) for key, stage in _stages(node))
 
 
-def _check_device(node: Mapping[str, Any], faults: Faults) -> None:
+def _validate_device(node: Mapping[str, Any], faults: Faults) -> None:
     if _get(node, "device") == "cuda":
         reason = cuda_missing()
         if reason is not None:
@@ -140,8 +140,8 @@ def cuda_missing() -> str | None:
     return f"torch {build} is built for the CPU only" if build.endswith("+cpu") else None
 
 
-def _check_place(node: Mapping[str, Any], faults: Faults, sweep: bool) -> None:
-    """The directories that this run would write; what other runs would write may be anything."""
+def _validate_place(node: Mapping[str, Any], faults: Faults, sweep: bool) -> None:
+    """The directories that this run would write, and no others."""
     places = {"run_dir": _get(node, "run_dir")}
     if sweep:  # Hydra makes this one in any case
         places["paths.multirun_dir"] = _get(node, "paths", "multirun_dir")
@@ -154,10 +154,10 @@ def _check_place(node: Mapping[str, Any], faults: Faults, sweep: bool) -> None:
         if reason is not None:
             faults.add(key, value, reason)
         elif key == "paths.multirun_dir":
-            _check_study(Path(value).expanduser(), _get(node, "paths", "study"), faults)
+            _validate_study(Path(value).expanduser(), _get(node, "paths", "study"), faults)
 
 
-def _check_study(root: Path, study: Any, faults: Faults) -> None:
+def _validate_study(root: Path, study: Any, faults: Faults) -> None:
     if not isinstance(study, str) or not SLUG.fullmatch(study):
         return  # reported as a bad name
     reason = unwritable(root / study)
@@ -167,7 +167,7 @@ def _check_study(root: Path, study: Any, faults: Faults) -> None:
         faults.add("paths.study", study, reason)
 
 
-def _check_start(node: Mapping[str, Any], faults: Faults) -> None:
+def _validate_start(node: Mapping[str, Any], faults: Faults) -> None:
     start = _get(node, "init_from")
     if (
         isinstance(start, str)

@@ -1,13 +1,15 @@
-"""Checks of plain data that collect every fault with its place instead of stopping at the first."""
+"""Reads plain data and collects every fault with its place, instead of stopping at the first."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
+
+from tedg.spelling import did_you_mean
 
 MAX_TEXT = 1000
 MAX_FAULTS_SHOWN = 50
+SUGGESTION = ', did you mean "{}"?'
 
 T = TypeVar("T")
 
@@ -24,14 +26,14 @@ class Checker:
 
     def did_you_mean(self, word: str, known: Iterable[str]) -> str:
         """A suggestion to append to a fault, or ""; none once there are more faults than anyone is shown."""
-        return did_you_mean(word, known) if len(self.faults) < MAX_FAULTS_SHOWN else ""
+        return did_you_mean(word, known, SUGGESTION) if len(self.faults) < MAX_FAULTS_SHOWN else ""
 
     def mapping(
         self, value: Any, place: str, required: tuple[str, ...], optional: tuple[str, ...] = ()
     ) -> dict[str, Any]:
         """A mapping with these keys and no others; the known ones are returned."""
         if not isinstance(value, dict):
-            self.fault(place, f"must be a mapping with the keys {', '.join(required)}, got {show(value)}")
+            self.fault(place, f"must be a mapping with the keys {', '.join(required)}, got {describe(value)}")
             return {}
         keys = required + optional
         for key in value:
@@ -48,7 +50,7 @@ class Checker:
     ) -> list[T]:
         """A list of `least` to `most` items, each read by `item(value, place)`."""
         if not isinstance(value, list):
-            self.fault(place, f"must be a list, got {show(value)}")
+            self.fault(place, f"must be a list, got {describe(value)}")
             return []
         if len(value) < least:
             self.fault(place, "must not be empty")
@@ -60,7 +62,7 @@ class Checker:
     def text(self, value: Any, place: str, empty: bool = False) -> str:
         """A text of at most MAX_TEXT characters; "" stands in for a faulty one."""
         if not isinstance(value, str):
-            self.fault(place, f"must be text, got {show(value)}")
+            self.fault(place, f"must be text, got {describe(value)}")
             return ""
         if not value and not empty:
             self.fault(place, "must not be empty")
@@ -72,7 +74,7 @@ class Checker:
     def integer(self, value: Any, place: str, low: int, high: int) -> int:
         """An integer in [low, high]; -1 stands in for a faulty one."""
         if not isinstance(value, int) or isinstance(value, bool):
-            self.fault(place, f"must be an integer, got {show(value)}")
+            self.fault(place, f"must be an integer, got {describe(value)}")
             return -1
         if not low <= value <= high:
             self.fault(place, f"must be from {low} to {high}, got {value}")
@@ -87,14 +89,17 @@ class Checker:
                 self.fault(f"{place}[{index}]{suffix}", f'"{name}" is already {place}[{first[name]}]{suffix}')
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`, did you mean "..."?` for the nearest known word, or ""."""
-    near = difflib.get_close_matches(word[:100], known, n=1)
-    return f', did you mean "{near[0]}"?' if near else ""
+def told(file: str, faults: Sequence[tuple[str, str]], most: int = MAX_FAULTS_SHOWN) -> str:
+    """A message with one line per fault of a file; those after the first `most` are counted."""
+    lines = [f"{file}: {place}: {fault}" if place else f"{file}: {fault}" for place, fault in faults]
+    lines = ["\\n".join(line.splitlines()) for line in lines]  # a key may hold a line break
+    if len(lines) > most:
+        lines[most:] = [f"{file}: and {len(lines) - most} more faults"]
+    return "\n".join(lines)
 
 
-def show(value: Any) -> str:
-    """A short description of a wrong value for a message."""
+def describe(value: Any) -> str:
+    """A wrong value in a few words for a message, whatever it is."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

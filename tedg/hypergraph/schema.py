@@ -1,4 +1,4 @@
-"""The hypergraph of operators: atoms, signed literals, operators, and the check of its data file."""
+"""The hypergraph of operators: atoms, signed literals, operators, and the validation of its data file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedg.hypergraph.checker import MAX_FAULTS_SHOWN, Checker, did_you_mean, show
+from tedg.hypergraph.checker import SUGGESTION, Checker, describe, told
 from tedg.hypergraph.document import DocumentError, join, read_document
+from tedg.spelling import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Hypergraph:
-    """A checked hypergraph; the order of atoms, experts and operators is the file's."""
+    """A valid hypergraph; the order of atoms, experts and operators is the file's."""
 
     name: str
     version: str
@@ -103,13 +104,13 @@ class Hypergraph:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the content; comments and layout of the file do not count, the file's name neither."""
+        """SHA-256 of the content: neither the file's name nor its comments and layout count."""
         content = {key: value for key, value in asdict(self).items() if key != "name"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def conditions(self) -> Conditions:
         """The operators' conditions as padded arrays, for vectorised evaluation."""
-        import numpy as np  # takes a while, which a check of the file must not wait for
+        import numpy as np  # takes a while, which validation of the file must not wait for
 
         atom_index = {name: i for i, name in enumerate(self.atoms)}
         expert_index = {name: i for i, name in enumerate(self.experts)}
@@ -128,7 +129,7 @@ class Hypergraph:
 
 
 def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
-    """Read and check a hypergraph: a bare name is one that ships with the package, else a YAML or JSON path.
+    """Read and validate a hypergraph: a bare name is one of the package's own, else a YAML or JSON path.
 
     Raises HypergraphError, whose message names the file and lists every fault by its place.
     """
@@ -136,11 +137,11 @@ def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
     try:
         document = read_document(path)
     except DocumentError as error:
-        raise _error(path, error.faults) from None
+        raise HypergraphError(told(path.name, error.faults)) from None
     check = Checker()
     hypergraph = _hypergraph(check, path.stem, document)
     if check.faults:
-        raise _error(path, check.faults)
+        raise HypergraphError(told(path.name, check.faults))
     return hypergraph
 
 
@@ -156,20 +157,13 @@ def _locate(name_or_path: str | Path) -> Path:
         exists = False
     if not exists:
         names = sorted(file.stem for file in shipped.glob("*.yaml"))
+        near = did_you_mean(text, names, SUGGESTION) if bare else ""
         raise HypergraphError(
             f"{path}: no such hypergraph file; give one of the names {', '.join(names)},"
             " or the path of a .yaml or .json file, as python -m tedg.hypergraph.convert makes from the"
-            f" earlier project's graph{did_you_mean(text, names) if bare else ''}"
+            f" earlier project's graph{near}"
         )
     return path
-
-
-def _error(path: Path, faults: list[tuple[str, str]]) -> HypergraphError:
-    told = [f"{path.name}: {place}: {fault}" if place else f"{path.name}: {fault}" for place, fault in faults]
-    lines = ["\\n".join(line.splitlines()) for line in told]  # a key may hold a line break
-    if len(lines) > MAX_FAULTS_SHOWN:
-        lines[MAX_FAULTS_SHOWN:] = [f"{path.name}: and {len(lines) - MAX_FAULTS_SHOWN} more faults"]
-    return HypergraphError("\n".join(lines))
 
 
 def _hypergraph(check: Checker, name: str, document: Any) -> Hypergraph:
@@ -208,7 +202,7 @@ def _atom(check: Checker, value: Any, place: str) -> Atom:
         )
     rare = entry.get("rare", False)
     if not isinstance(rare, bool):
-        check.fault(join(place, "rare"), f"must be true or false, got {show(rare)}")
+        check.fault(join(place, "rare"), f"must be true or false, got {describe(rare)}")
     formula = check.text(entry.get("formula", ""), join(place, "formula"), empty=True)
     return Atom(name, rare is True, formula)
 

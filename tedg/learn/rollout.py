@@ -18,7 +18,7 @@ from tedg.models.policy import ActionAndValue, MoEPolicy
 
 @dataclass(slots=True)
 class Rollout:
-    """T steps of N environments, tensors [T, N, ...]; `flat` gives the samples of the update.
+    """T steps of N environments, tensors [T, N, ...]; the update's samples are all T * N steps.
 
     An observation is stored with the legality mask, atoms and routing temperature it was acted on
     with, so that the update evaluates the very policy that acted.

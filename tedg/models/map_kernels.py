@@ -1,4 +1,4 @@
-"""Compiled loops over the cells of maps: small convolutions where few cells have contents of their own.
+"""Compiled loops over the cells of maps: small convolutions over cells of which many hold the same.
 
 What a content gives to the 3 x 3 cells around it, its patch, is one product per distinct content. A
 convolution then only adds patches up.

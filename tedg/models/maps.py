@@ -34,8 +34,8 @@ def cell_features(
     The first reads row `places` of the table of embedded `glyphs`; the second `counts` and a plane that
     is 1 at `hero` and 0 elsewhere. Both see zeros around the map.
 
-    On the CPU compiled loops use that few glyphs and few blocks of counts are distinct: each is multiplied
-    with the weights once, and a cell adds up what its nine neighbours give.
+    On the CPU this is done by compiled loops. Few glyphs and few blocks of counts are distinct, so each is
+    multiplied with the weights once, and a cell adds up what its nine neighbours give.
     """
     if places.device.type != "cpu" or torch.compiler.is_compiling():
         return plain_cell_features(

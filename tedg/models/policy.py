@@ -101,7 +101,7 @@ class MoEPolicy(nn.Module):
             self.router = mlp(fusion.context_dim, router_hidden, num_experts, output_gain=0.1)
         self.experts = Experts(num_experts, expert_dim, expert_hidden, num_actions, dropout)
         self.critic = mlp(fusion.context_dim, critic_hidden, 1, output_gain=1.0)
-        # None where operators cannot speak for these experts; checks refuse a policy that would need it.
+        # None where operators cannot speak for these experts; validation refuses a policy that would need it.
         operators, membership = logic.expert_of_operator, None
         if operators is not None and int(operators.max()) + 1 == num_experts:
             membership = operator_membership(operators, num_experts)

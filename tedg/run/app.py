@@ -25,7 +25,7 @@ from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.store import rundir
 from tedg.store.games import asked_games, missing_games, read_games, write_games
-from tedg.watch.evidence import Records
+from tedg.watch.evidence import Evidence
 from tedg.watch.health import judge
 
 # Trains in a run directory, from the run directory of the first weights if one is given; resumes by itself.
@@ -50,10 +50,10 @@ def _say(text: str) -> None:
 def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
     """Start, resume, or only show the run that a configuration names.
 
-    A finished run is shown and left alone, a half-done one goes on from its newest checkpoint with the
-    start it began with. Raises ConfigError (also when another process owns the run), Stopped with
-    everything saved, DivergedError, of a run that diverged earlier too, CheckFailed, where the
-    configuration has a check, StorageError, and WorkerError.
+    A finished run is shown and left alone. A half-done one goes on from its newest checkpoint, and keeps the
+    start it began with. Raises ConfigError (also when another process owns the run), Stopped (everything is
+    saved), DivergedError (also for a run that diverged earlier), CheckFailed (where the configuration has a
+    check), StorageError and WorkerError.
     """
     config = composed.config
     device = make_device(config)
@@ -98,7 +98,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
 
 
 def _place(composed: Composed) -> tuple[Start, Path]:
-    """The start to take, and the run's directory. What was begun with one start is not begun with another."""
+    """The start to take, and the run's directory. A run that has begun keeps its start."""
     config = composed.config
     own = composed.root
     roots = list(dict.fromkeys([own, Path(config.paths.output_dir).expanduser()]))
@@ -157,7 +157,7 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
     """Show and keep what the check says of a run that has ended; the error to raise where a line failed."""
     if config.check is None:
         return None
-    report = judge(Records.read(config, run_dir, values), config.check)
+    report = judge(Evidence.read(config, run_dir, values), config.check)
     for line in report.text():
         say(line)
     if read_json(run_dir / rundir.CHECK) != report.content():

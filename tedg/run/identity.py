@@ -29,8 +29,9 @@ VOLATILE = (
     "preset",
 )
 VOLATILE_ENV = ("num_workers",)
-# How a run is measured and kept changes nothing that is learnt. These count as what they once were, whatever
-# they are, so that a run keeps its id however many games it is asked for. Never change these numbers.
+# How a run is measured and kept changes nothing that is learnt. In an id these keys count with the values
+# below, whatever the run is given, so that it keeps its id however many games it is asked for. Never change
+# these values.
 MEASURED: dict[str, dict[str, Any]] = {
     "eval": {"games": 100, "first_seed": 500000, "players": ["random", "random_legal", "script"]},
     "checkpoint": {"every_updates": 20, "keep": 3},
@@ -44,9 +45,9 @@ MEASURED: dict[str, dict[str, Any]] = {
         "max_log_ratio": 1.0e-4,
     },
 }
-# Keys that came after the first version, with the values by which it acted: they count only where they
-# differ, so that runs begun before keep their ids. One of a stage begins with "stage", and holds for every
-# phase of a curriculum too.
+# Keys that the first version did not have, with the values that it acted by. A key counts only where it
+# differs from that, so that runs begun before keep their ids. A key of a stage begins with "stage", and holds
+# for every phase of a curriculum too.
 LATER: dict[tuple[str, ...], Any] = {
     ("init_except",): (),
     ("ppo", "max_kl"): 100.0,
@@ -66,7 +67,7 @@ def run_id(config: RunConfig, parent: str | None) -> str:
 
 
 def earlier_id(config: RunConfig, parent: str | None) -> str:
-    """The id that the run had when the keys of MEASURED still counted: directories may have it."""
+    """The id from when the keys of MEASURED still counted; earlier directories have it."""
     node = asdict(config)
     return _digest(_canonical(config) | {key: node[key] for key in MEASURED}, parent)
 

@@ -1,4 +1,4 @@
-"""Whether what is installed are the versions of requirements.lock, and which differ.
+"""Whether the versions of requirements.lock are installed, and which differ.
 
 The promise that a run ends byte-equal holds for equal versions, so a run's provenance says which it had.
 """

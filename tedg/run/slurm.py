@@ -10,7 +10,7 @@ _SECONDS = 30
 
 
 def requeue(say: Callable[[str], None]) -> None:
-    """Put the SLURM job that this process belongs to back into the queue; nothing outside of one."""
+    """Put the SLURM job that this process belongs to back into the queue; outside of a job, do nothing."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return

@@ -1,4 +1,4 @@
-"""What a run left behind, for judging it after its end."""
+"""What the judgement of a run is based on: what it left behind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ USAGE = re.compile(r"router/usage_(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """Rows of metrics.jsonl and episodes.csv, and result.json, with the configuration behind them."""
+class Evidence:
+    """A run's configuration, the rows of its metrics.jsonl and episodes.csv, and its result.json."""
 
     config: RunConfig
     rows: Sequence[Mapping[str, Any]]
@@ -25,10 +25,10 @@ class Records:
     result: Mapping[str, Any]
 
     @staticmethod
-    def read(config: RunConfig, run_dir: Path, result: Mapping[str, Any]) -> Records:
-        """The records of a run that has ended with `result`. Raises StorageError."""
+    def read(config: RunConfig, run_dir: Path, result: Mapping[str, Any]) -> Evidence:
+        """The evidence of a run that has ended with `result`. Raises StorageError."""
         rows = read_metrics(run_dir / "metrics.jsonl")
-        return Records(config, rows, read_episodes(run_dir / "episodes.csv"), result)
+        return Evidence(config, rows, read_episodes(run_dir / "episodes.csv"), result)
 
     def series(self, name: str) -> list[float]:
         """A figure over the updates that have it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from tedg.config.run_config import CheckConfig
 from tedg.watch import remedies
-from tedg.watch.evidence import Records
+from tedg.watch.evidence import Evidence
 from tedg.watch.trends import Sample, difference, first_and_last_games, last_third, trend
 
 Verdict = Literal["pass", "fail", "inconclusive", "not applicable"]
@@ -64,56 +64,56 @@ class Report:
         }
 
 
-def judge(records: Records, limits: CheckConfig) -> Report:
+def judge(evidence: Evidence, limits: CheckConfig) -> Report:
     """Every line of the check, most basic first."""
-    score = _score(records, limits)
+    score = _score(evidence, limits)
     more_rewards = score.verdict == "pass"
     lines = [
-        _finite(records),
-        _loss(records, limits, "value loss falls", "loss/value", more_rewards),
-        _total_loss(records, limits, more_rewards),
-        _gradient(records, limits),
-        _ratio(records, limits),
-        _experts(records, limits),
-        _router_entropy(records, limits),
-        _policy_entropy(records, limits),
-        *_attention(records, limits),
-        _influence(records, limits),
+        _finite(evidence),
+        _loss(evidence, limits, "value loss falls", "loss/value", more_rewards),
+        _total_loss(evidence, limits, more_rewards),
+        _gradient(evidence, limits),
+        _ratio(evidence, limits),
+        _experts(evidence, limits),
+        _router_entropy(evidence, limits),
+        _policy_entropy(evidence, limits),
+        *_attention(evidence, limits),
+        _influence(evidence, limits),
         score,
-        _explained_variance(records, limits),
+        _explained_variance(evidence, limits),
     ]
     return Report(tuple(lines), limits)
 
 
-def _finite(records: Records) -> Line:
+def _finite(evidence: Evidence) -> Line:
     name = "no NaN, no rollback"
     # JSON has no NaN: the tables hold null. Other figures may be undefined for good reasons.
     bad = sorted(
         {
             key
-            for row in records.rows
+            for row in evidence.rows
             for key, value in row.items()
             if value is None and key.startswith(("loss/", "gradient/"))
         }
     )
-    rollbacks = int(records.result.get("rollbacks", 0))
-    figures = f"{rollbacks} rollbacks in {records.result.get('updates', len(records.rows))} updates"
+    rollbacks = int(evidence.result.get("rollbacks", 0))
+    figures = f"{rollbacks} rollbacks in {evidence.result.get('updates', len(evidence.rows))} updates"
     if bad:
         figures += f"; not finite: {', '.join(bad)}"
-    if records.diverged:
+    if evidence.diverged:
         figures += "; the run diverged"
     elif not bad and not rollbacks:
         return Line(name, "pass", figures)
-    return Line(name, "fail", figures, records.slower())
+    return Line(name, "fail", figures, evidence.slower())
 
 
-def _loss(records: Records, limits: CheckConfig, name: str, key: str, more_rewards: bool) -> Line:
+def _loss(evidence: Evidence, limits: CheckConfig, name: str, key: str, more_rewards: bool) -> Line:
     """A fall passes. A rise fails if it is large, unless the policy finds more rewards: then there is more
     to predict, and errors grow with it.
     """
-    found = trend(values := records.series(key))
+    found = trend(values := evidence.series(key))
     if found is None:
-        return Line(name, "inconclusive", f"{len(values)} updates are too few", records.longer())
+        return Line(name, "inconclusive", f"{len(values)} updates are too few", evidence.longer())
     figures = f"median of the updates' first third {found.first:.3g}, last third {found.last:.3g}"
     if found.p_falls < limits.max_p_value:
         return Line(name, "pass", f"{figures} (p {found.p_falls:.2g})")
@@ -122,29 +122,29 @@ def _loss(records: Records, limits: CheckConfig, name: str, key: str, more_rewar
         figures += f" (p {found.p_rises:.2g})"
         if more_rewards:
             return Line(name, "inconclusive", f"{figures}, as the score does")
-        return Line(name, "fail", figures, records.slower())
-    return Line(name, "inconclusive", f"{figures} (p of a fall {found.p_falls:.2g})", records.longer())
+        return Line(name, "fail", figures, evidence.slower())
+    return Line(name, "inconclusive", f"{figures} (p of a fall {found.p_falls:.2g})", evidence.longer())
 
 
-def _total_loss(records: Records, limits: CheckConfig, more_rewards: bool) -> Line:
+def _total_loss(evidence: Evidence, limits: CheckConfig, more_rewards: bool) -> Line:
     """The weighted sum says something only where the weights stay: entropies are part of it."""
     name = "total loss falls"
-    first, last = records.stage["alpha_entropy_coef"]
-    if len({row["stage"] for row in records.rows}) > 1 or first != last:
+    first, last = evidence.stage["alpha_entropy_coef"]
+    if len({row["stage"] for row in evidence.rows}) > 1 or first != last:
         return Line(name, "not applicable", "its weights change during the run")
-    return _loss(records, limits, name, "loss/total", more_rewards)
+    return _loss(evidence, limits, name, "loss/total", more_rewards)
 
 
-def _gradient(records: Records, limits: CheckConfig) -> Line:
+def _gradient(evidence: Evidence, limits: CheckConfig) -> Line:
     """After the first third: a spike while running statistics still form is no illness, and is clipped."""
-    values = records.series("gradient/norm")
+    values = evidence.series("gradient/norm")
     settled = values[len(values) // 3 :]
-    return _bounded("gradient norm", settled, limits.max_grad_norm, records.slower())
+    return _bounded("gradient norm", settled, limits.max_grad_norm, evidence.slower())
 
 
-def _ratio(records: Records, limits: CheckConfig) -> Line:
-    remedy = remedies.same_policy(records.config.precision)
-    values = records.series("train/initial_log_ratio")
+def _ratio(evidence: Evidence, limits: CheckConfig) -> Line:
+    remedy = remedies.same_policy(evidence.config.precision)
+    values = evidence.series("train/initial_log_ratio")
     return _bounded("ratio 1 before learning", values, limits.max_log_ratio, remedy)
 
 
@@ -159,9 +159,9 @@ def _bounded(name: str, values: Sequence[float], limit: float, remedy: str) -> L
     return Line(name, "fail", f"{figures}, passed in {over} of {len(values)} updates", remedy)
 
 
-def _experts(records: Records, limits: CheckConfig) -> Line:
+def _experts(evidence: Evidence, limits: CheckConfig) -> Line:
     name = "every expert used"
-    shares = [float(np.mean(last_third(records.series(key)))) for key in records.usage_keys]
+    shares = [float(np.mean(last_third(evidence.series(key)))) for key in evidence.usage_keys]
     if len(shares) < 2:
         return Line(name, "not applicable", "there is one expert")
     figures = f"shares {' '.join(f'{share:.2f}' for share in shares)}"
@@ -169,40 +169,40 @@ def _experts(records: Records, limits: CheckConfig) -> Line:
         return Line(name, "pass", figures)
     idle = [str(k) for k, share in enumerate(shares) if share < limits.min_expert_share]
     figures += f"; under {limits.min_expert_share:g}: {', '.join(idle)}"
-    return Line(name, "fail", figures, remedies.balance(records.stage_key))
+    return Line(name, "fail", figures, remedies.balance(evidence.stage_key))
 
 
-def _router_entropy(records: Records, limits: CheckConfig) -> Line:
+def _router_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
     name = "router entropy"
-    experts = len(records.usage_keys)
+    experts = len(evidence.usage_keys)
     if experts < 2:
         return Line(name, "not applicable", "there is one expert")
     # A stage that minimises it wants it at 0.
-    wanted = records.stage["alpha_entropy"] == "maximise"
+    wanted = evidence.stage["alpha_entropy"] == "maximise"
     least = limits.min_router_entropy * math.log(experts) if wanted else 0.0
-    remedy = remedies.undecided(records.stage_key)
-    return _within(records, name, "router/entropy", (least, math.log(experts)), remedy)
+    remedy = remedies.undecided(evidence.stage_key)
+    return _within(evidence, name, "router/entropy", (least, math.log(experts)), remedy)
 
 
-def _policy_entropy(records: Records, limits: CheckConfig) -> Line:
+def _policy_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
     name = "policy entropy"
-    actions = records.result.get("num_actions")
+    actions = evidence.result.get("num_actions")
     if actions is None:
         return Line(name, "inconclusive", "the number of actions was not recorded")
     most = math.log(actions)
-    remedy = remedies.explore(records.stage_key, float(records.stage["entropy_coef"]))
-    return _within(records, name, "loss/entropy", (limits.min_policy_entropy * most, most), remedy)
+    remedy = remedies.explore(evidence.stage_key, float(evidence.stage["entropy_coef"]))
+    return _within(evidence, name, "loss/entropy", (limits.min_policy_entropy * most, most), remedy)
 
 
-def _attention(records: Records, limits: CheckConfig) -> Iterator[Line]:
+def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
     """Sparsity and effective keys against what the gate promises for the number of keys there are."""
     names = ("attention sparsity", "effective keys")
-    if not records.series("attention/sparsity"):
+    if not evidence.series("attention/sparsity"):
         yield from (Line(name, "not applicable", "this fusion has no attention") for name in names)
         return
-    alive = records.result.get("liveness") or {}
+    alive = evidence.result.get("liveness") or {}
     keys = int(alive.get("attention/keys", 0))
-    gate = records.config.fusion.get("gate")
+    gate = evidence.config.fusion.get("gate")
     if keys == 0:
         yield from (Line(n, "inconclusive", "keys are counted when a run is finished") for n in names)
         return
@@ -218,7 +218,7 @@ def _attention(records: Records, limits: CheckConfig) -> Iterator[Line]:
         yield from (Line(n, "inconclusive", earlier) for n in names)
         return
     promised = None if alive["attention/promised_keys"] is None else int(alive["attention/promised_keys"])
-    narrow = remedies.keep_more() if gate is not None and "keep" in gate else records.slower()
+    narrow = remedies.keep_more() if gate is not None and "keep" in gate else evidence.slower()
     # Where the scores decide how many keys stay, it may be any number.
     most, least = (promised, promised) if promised is not None else (keys, 1)
     about = f"; {promised if promised is not None else 'any number'} of {keys} keys kept"
@@ -226,13 +226,13 @@ def _attention(records: Records, limits: CheckConfig) -> Iterator[Line]:
         yield Line(names[0], "not applicable", "the gate drops nothing")
     else:
         borders = (1 - most / keys, 1 - (1 - limits.max_negligible_share) * least / keys)
-        yield _within(records, names[0], "attention/sparsity", borders, narrow, about, hard="low")
+        yield _within(evidence, names[0], "attention/sparsity", borders, narrow, about, hard="low")
     borders = (min(limits.min_effective_keys, most), most)
-    yield _within(records, names[1], "attention/effective_keys", borders, records.slower(), about)
+    yield _within(evidence, names[1], "attention/effective_keys", borders, evidence.slower(), about)
 
 
 def _within(
-    records: Records,
+    evidence: Evidence,
     name: str,
     key: str,
     borders: tuple[float, float],
@@ -242,10 +242,10 @@ def _within(
 ) -> Line:
     """A figure between two borders.
 
-    Arithmetic keeps it from the `hard` one in every update; a run can cross the other one and come back, so
-    there the median of the last third counts.
+    No update can cross the `hard` one unless something is broken. A run can cross the other one and come
+    back, so there the median of the last third counts.
     """
-    values = records.series(key)
+    values = evidence.series(key)
     if not values:
         return Line(name, "inconclusive", "no update has it")
     low, high = borders
@@ -260,12 +260,12 @@ def _within(
     return Line(name, "pass", figures)
 
 
-def _influence(records: Records, limits: CheckConfig) -> Line:
-    """A network whose units have died acts alike in every state. Its losses may fall, its entropies may be in
-    range; it shows in what the policy does with a stream's inputs of other states.
+def _influence(evidence: Evidence, limits: CheckConfig) -> Line:
+    """A network whose units have died acts alike in every state, though its losses fall and its entropies are
+    in range. It shows when a stream's inputs are exchanged with those of other states: nothing changes.
     """
     name = "policy reads its inputs"
-    found = records.result.get("liveness") or {}
+    found = evidence.result.get("liveness") or {}
     streams = {s: found[key] for s in ("vision", "logic") if found.get(key := f"influence/{s}") is not None}
     if not streams:
         return Line(name, "inconclusive", "it is measured when a run is finished")
@@ -273,42 +273,42 @@ def _influence(records: Records, limits: CheckConfig) -> Line:
     figures = f"influence of {figures} nats, at least {limits.min_influence:g} of one"
     if max(streams.values()) >= limits.min_influence:
         return Line(name, "pass", figures)
-    return Line(name, "fail", figures, records.slower())
+    return Line(name, "fail", figures, evidence.slower())
 
 
-def _score(records: Records, limits: CheckConfig) -> Line:
+def _score(evidence: Evidence, limits: CheckConfig) -> Line:
     """The last games against the first, and held-out games against a player that picks any legal action.
 
     The second is the fairer comparison, because a new policy is nearly that player and all games are new.
     """
     found = {}
-    config = records.config
-    steps = int(records.result.get("env_steps", 0)) // config.env["num_envs"]
-    first, last = first_and_last_games(records.episodes, steps, config.env["max_episode_steps"])
+    config = evidence.config
+    steps = int(evidence.result.get("env_steps", 0)) // config.env["num_envs"]
+    first, last = first_and_last_games(evidence.episodes, steps, config.env["max_episode_steps"])
     if (early := Sample.of(first)) is not None and (late := Sample.of(last)) is not None:
         found["last games over first"] = difference(late, early, limits.confidence)
-    own, other = (_held_out(records, player) for player in ("policy", "random_legal"))
+    own, other = (_held_out(evidence, player) for player in ("policy", "random_legal"))
     if own is not None and other is not None:
         found["held-out over random_legal"] = difference(own, other, limits.confidence)
     figures = "; ".join(f"{name} {gap}" for name, gap in found.items()) or "too few games"
     if any(gap.high < 0 for gap in found.values()):
-        return Line("score rises", "fail", figures, records.slower())
+        return Line("score rises", "fail", figures, evidence.slower())
     if any(gap.low > 0 for gap in found.values()):
         return Line("score rises", "pass", figures)
-    return Line("score rises", "inconclusive", figures, records.longer())
+    return Line("score rises", "inconclusive", figures, evidence.longer())
 
 
-def _held_out(records: Records, player: str) -> Sample | None:
-    row = (records.result.get("evaluation") or {}).get(player)
+def _held_out(evidence: Evidence, player: str) -> Sample | None:
+    row = (evidence.result.get("evaluation") or {}).get(player)
     if row is None or row["standard_error"] is None:
         return None
     return Sample(row["mean_score"], row["standard_error"], row["games"])
 
 
-def _explained_variance(records: Records, limits: CheckConfig) -> Line:
+def _explained_variance(evidence: Evidence, limits: CheckConfig) -> Line:
     """Never fails: so early, what the value function explains is mostly noise."""
     name = "explained variance (optional)"
-    found = trend(values := records.series("train/explained_variance"))
+    found = trend(values := evidence.series("train/explained_variance"))
     if found is None:
         return Line(name, "inconclusive", f"{len(values)} updates are too few")
     figures = f"median of the first third {found.first:.3g}, last third {found.last:.3g}"

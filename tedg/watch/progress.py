@@ -37,7 +37,7 @@ class Pace:
         self._first = self._first or self._last
 
     def eta(self) -> str:
-        """Time left at the pace since the first look, after at least one."""
+        """Time left at the pace since the first `see`, of which there must have been one."""
         assert self._first is not None
         seconds, share = (after - before for after, before in zip(self._last, self._first, strict=True))
         return "unknown" if share <= 0 else _duration(seconds / share * (1 - self._last[1]))

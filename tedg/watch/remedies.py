@@ -1,4 +1,4 @@
-"""What to try against the ills of a run: said alike by warnings during training and the check after it.
+"""What to try against the ills of a run, in the same words for warnings during it and for the check after it.
 
 Each remedy begins with `try` and an override. `stage` is the key of the stage in force (`stage_key`).
 """
@@ -73,4 +73,4 @@ def longer(unit: str, total: int) -> str:
 
 def broken() -> str:
     """Against figures that no setting explains."""
-    return "no setting should do that; python -m tedg.smoke checks every part"
+    return "no setting should do that; python -m tedg.smoke tries every part"

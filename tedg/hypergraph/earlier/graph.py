@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tedg.hypergraph.checker import Checker, show
+from tedg.hypergraph.checker import Checker, describe, told
 
 MAX_BYTES = 16_000_000
 MAX_NODES = 50_000
@@ -49,7 +49,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class EarlierGraph:
-    """A checked graph; the order is the file's, and an edge may stand there more than once."""
+    """A valid graph; the order is the file's, and an edge may stand there more than once."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -60,18 +60,13 @@ class EarlierGraph:
 
 
 def read_earlier_graph(path: Path) -> EarlierGraph:
-    """Read and check the file at `path`; raises EarlierGraphError."""
+    """Read and validate the file at `path`; raises EarlierGraphError."""
     check = Checker()
     top = check.mapping(_parse(path), "", required=("nodes", "edges"), optional=("meta",))
     nodes = _nodes(check, top.get("nodes", []))
     edges = _edges(check, nodes, top.get("edges", [])) if not check.faults else ()
     if check.faults:
-        lines = [
-            f"{path}: {place}: {fault}" if place else f"{path}: {fault}" for place, fault in check.faults
-        ]
-        if len(lines) > MAX_FAULTS_SHOWN:
-            lines[MAX_FAULTS_SHOWN:] = [f"{path}: and {len(lines) - MAX_FAULTS_SHOWN} more faults"]
-        raise EarlierGraphError("\n".join(lines))
+        raise EarlierGraphError(told(str(path), check.faults, MAX_FAULTS_SHOWN))
     return EarlierGraph(nodes, edges)
 
 
@@ -116,7 +111,9 @@ def _nodes(check: Checker, value: Any) -> tuple[Node, ...]:
             check.fault(f"{place}.label", f"must be at most {MAX_LABEL} printable characters")
             label = ""
         if "type" in keys and keys["type"] not in NODE_TYPES:
-            check.fault(f"{place}.type", f"must be one of {', '.join(NODE_TYPES)}, got {show(keys['type'])}")
+            check.fault(
+                f"{place}.type", f"must be one of {', '.join(NODE_TYPES)}, got {describe(keys['type'])}"
+            )
         return Node(number, label, str(keys.get("type")))
 
     nodes = check.sequence(value, "nodes", node, 1, MAX_NODES)
@@ -130,7 +127,7 @@ def _edges(check: Checker, nodes: tuple[Node, ...], value: Any) -> tuple[Edge, .
 
     def end(entry: Any, place: str) -> Node | None:
         if not isinstance(entry, int) or isinstance(entry, bool):
-            check.fault(place, f"must be a node's id, got {show(entry)}")
+            check.fault(place, f"must be a node's id, got {describe(entry)}")
         elif entry not in by_id:
             check.fault(place, f"there is no node with the id {str(entry)[:30]}")
         else:
@@ -143,7 +140,7 @@ def _edges(check: Checker, nodes: tuple[Node, ...], value: Any) -> tuple[Edge, .
             return None
         source, target = end(entry[0], f"{place}[0]"), end(entry[1], f"{place}[1]")
         if not isinstance(entry[2], str) or entry[2] not in EDGE_TYPES:
-            check.fault(f"{place}[2]", f"must be one of {', '.join(EDGE_TYPES)}, got {show(entry[2])}")
+            check.fault(f"{place}[2]", f"must be one of {', '.join(EDGE_TYPES)}, got {describe(entry[2])}")
             return None
         if source is None or target is None:
             return None
