@@ -8,8 +8,8 @@ from the length of a run; the other half wait until a checkpoint is being writte
 
 - every start after a kill goes on from a checkpoint, and no update is lost but those since the last one due;
 - no process of a killed run is left, and nothing of it in shared memory;
-- a finished run's newest checkpoint, metrics.jsonl, episodes.csv and games.csv are byte-equal to the run without a stop,
-  and its result.json is equal.
+- a finished run's newest checkpoint, metrics.jsonl, episodes.csv and games.csv are byte-equal to those of the
+  run without a stop, and its result.json is equal.
 
 It prints a line per kill and a summary, and ends with exit code 1 if anything was otherwise.
 """
@@ -114,7 +114,8 @@ def contents(run_dir: Path) -> dict[str, bytes]:
     result = json.loads((run_dir / "result.json").read_text())
     del result["warnings"]  # of the last session alone
     found["result.json"] = json.dumps(result, sort_keys=True).encode()
-    return found | {name: (run_dir / name).read_bytes() for name in ("metrics.jsonl", "episodes.csv", "games.csv")}
+    tables = ("metrics.jsonl", "episodes.csv", "games.csv")
+    return found | {name: (run_dir / name).read_bytes() for name in tables}
 
 
 def updates(run_dir: Path) -> tuple[int, int]:
