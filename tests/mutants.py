@@ -150,8 +150,8 @@ MUTANTS = (
     Mutant(
         "07 log-softmax of probabilities",
         "tedg/learn/objective.py",
-        '        terms["alignment"] = losses.alignment(log_alpha, alignment_target)\n',
-        '        terms["alignment"] = losses.alignment(soft_alpha.log_softmax(dim=-1), alignment_target)\n',
+        "        log_alpha=log_alpha,\n",
+        "        log_alpha=soft_alpha.log_softmax(dim=-1),\n",
         "test_07_alignment_is_a_divergence_between_the_two_distributions",
     ),
     Mutant(
@@ -258,7 +258,7 @@ MUTANTS = (
         "tedg/learn/losses.py",
         "    return squared.where(continues, 0).sum()",
         "    return squared.sum()",
-        "tests/test_losses.py::test_temporal_consistency",
+        "tests/test_losses.py::test_temporal",
     ),
     Mutant(
         "part: no smallest norm of an expert",

@@ -11,6 +11,7 @@ import torch
 from support.models import FUSIONS, STAGES, toy
 from support.settings import NARROW
 
+from tedg.config.auxiliary import AUXILIARY
 from tedg.config.compose import compose
 from tedg.learn import objective
 from tedg.learn import ppo as ppo_module
@@ -118,36 +119,34 @@ def test_equal_advantages_do_no_harm():
 
 
 def test_weighted_total_by_hand():
-    names = (
-        *("policy", "value", "entropy", "alpha_entropy", "load_balance", "diversity"),
-        *("semantic", "temporal", "overlap", "alignment"),
-    )
-    terms = {name: torch.tensor(10.0**i) for i, name in enumerate(names)}
+    names = ("policy", "value", "entropy", "alpha_entropy", *AUXILIARY)
+    terms = {name: torch.tensor(10.0**i, dtype=torch.float64) for i, name in enumerate(names)}
     weights = LossWeights(
         entropy=2,
         alpha_entropy=3,
-        load_balance=4,
-        diversity=5,
-        alignment=9,
+        auxiliary={name: 4 + i for i, name in enumerate(AUXILIARY)},
         alignment_temperature=1,
-        semantic=6,
-        temporal=7,
-        overlap=8,
     )
-    expected = 1 + 0.5 * 10 - 2e2 - 3e3 + 4e4 + 5e5 + 6e6 + 7e7 + 8e8 + 9e9
-    assert float(weighted_total(terms, weights, 0.5)) == pytest.approx(expected, rel=1e-6)
+    expected = 1 + 0.5 * 10 - 2e2 - 3e3 + sum((4 + i) * 10 ** (4 + i) for i in range(len(AUXILIARY)))
+    assert float(weighted_total(terms, weights, 0.5)) == expected
+    del terms["diversity"]  # left out where something it reads is not there
+    assert float(weighted_total(terms, weights, 0.5)) == expected - 5e5
 
 
 @pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     "loss",
-    [f.name for f in dataclasses.fields(LossWeights) if f.name != "alignment_temperature"],
+    ["entropy", "alpha_entropy", *AUXILIARY],
 )
 def test_every_loss_changes_the_update(loss):
     results = []
     for coefficient in (0.0, 1.0):
         learner, settings, rollout = prepare("stage=transition")
-        weights = dataclasses.replace(settings.weights, **{loss: coefficient})
+        weights = settings.weights
+        if loss in AUXILIARY:
+            weights = dataclasses.replace(weights, auxiliary={**weights.auxiliary, loss: coefficient})
+        else:
+            weights = dataclasses.replace(weights, **{loss: coefficient})
         learner.update(rollout, dataclasses.replace(settings, weights=weights))
         results.append(torch.cat([p.detach().flatten() for p in learner.policy.parameters()]))
     assert not torch.equal(*results)

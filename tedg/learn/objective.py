@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tedg.config.auxiliary import AUXILIARY
 from tedg.config.run_config import PPOConfig
 from tedg.learn import losses
 from tedg.learn.stages import LossWeights
@@ -54,27 +55,38 @@ def objective_terms(
     config: PPOConfig,
     alignment_target: Float[Tensor, "B K"] | None,
 ) -> dict[str, Tensor]:
-    """Every loss of a minibatch by name, unweighted; no alignment where there is no target for it."""
+    """Every loss of a minibatch by name, unweighted; without the alignment where there is no target."""
     advantage = targets.advantage
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
     log_alpha = torch.log_softmax(now.router_logits, dim=-1)
     # A one-hot sparsemax row passes no gradient to its router; the softmax of the same logits always does.
     soft_alpha = log_alpha.exp()
-    cosines = losses.expert_cosines(now.expert_logits)
-    terms = {
+    readings = losses.Readings(
+        soft_alpha=soft_alpha,
+        log_alpha=log_alpha,
+        cosines=losses.expert_cosines(now.expert_logits),
+        expert_logits=now.expert_logits,
+        previous_alpha=targets.previous_alpha,
+        continues=targets.continues,
+        alignment_target=alignment_target,
+    )
+    return {
         "policy": clipped_policy_loss(now.log_prob - targets.log_prob, advantage, config.clip_range),
         "value": 0.5 * (now.value - targets.value_target).square().mean(),
         "entropy": now.entropy.mean(),
         "alpha_entropy": losses.alpha_entropy(log_alpha),
-        "load_balance": losses.load_balance(soft_alpha),
-        "diversity": losses.diversity(cosines),
-        "semantic": losses.semantic_orthogonality(cosines),
-        "temporal": losses.temporal_consistency(soft_alpha, targets.previous_alpha, targets.continues),
-        "overlap": losses.overlap(soft_alpha, cosines),
+        **auxiliary_terms(readings),
     }
-    if alignment_target is not None:
-        terms["alignment"] = losses.alignment(log_alpha, alignment_target)
-    return terms
+
+
+def auxiliary_terms(readings: losses.Readings) -> dict[str, Tensor]:
+    """Every auxiliary loss by name, but for those that would read what is not there."""
+    read = {name: [getattr(readings, what) for what in reads] for name, reads in AUXILIARY.items()}
+    return {
+        name: getattr(losses, name)(*values)
+        for name, values in read.items()
+        if all(value is not None for value in values)
+    }
 
 
 def weighted_total(terms: dict[str, Tensor], weights: LossWeights, value_coef: float) -> Tensor:
@@ -84,12 +96,8 @@ def weighted_total(terms: dict[str, Tensor], weights: LossWeights, value_coef: f
         + value_coef * terms["value"]
         - weights.entropy * terms["entropy"]
         - weights.alpha_entropy * terms["alpha_entropy"]
-        + weights.load_balance * terms["load_balance"]
-        + weights.diversity * terms["diversity"]
-        + weights.semantic * terms["semantic"]
-        + weights.temporal * terms["temporal"]
-        + weights.overlap * terms["overlap"]
     )
-    if "alignment" in terms:
-        total = total + weights.alignment * terms["alignment"]
+    for name in AUXILIARY:
+        if name in terms:
+            total = total + weights.auxiliary[name] * terms[name]
     return total
