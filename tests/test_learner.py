@@ -17,7 +17,8 @@ from tedg.learn import objective
 from tedg.learn import ppo as ppo_module
 from tedg.learn.objective import Evaluation, Targets, clipped_policy_loss, objective_terms, weighted_total
 from tedg.learn.ppo import Learner
-from tedg.learn.rollout import Collector
+from tedg.learn.rollout import Collector, CollectorState
+from tedg.learn.snapshot import RunState, find, resume, save
 from tedg.learn.stages import LossWeights, make_schedule
 
 CPU = torch.device("cpu")
@@ -169,6 +170,27 @@ def test_missing_operator_scores_are_an_error_not_a_skipped_loss(monkeypatch):
     )
     with pytest.raises(ValueError, match="operator scores"):
         learner.update(rollout, settings)
+
+
+def test_what_a_rollback_keeps_is_what_a_checkpoint_holds(tmp_path, monkeypatch):
+    """A part that is added to the list is taken back, saved and resumed without another line."""
+    learner, *_ = prepare()
+    assert list(learner.parts) == ["model", "optim", "normaliser", "alignment"]  # files of a checkpoint
+    assert list(prepare("logic=none")[0].parts) == ["model", "optim", "normaliser"]
+    extra, parts = torch.nn.Linear(1, 1, bias=False), learner.parts
+    monkeypatch.setattr(Learner, "parts", {**parts, "extra": extra})
+    extra.weight.data.fill_(1.0)
+    before = learner.state()
+    games = CollectorState([], torch.zeros(4, dtype=torch.bool), None)
+    save(tmp_path, RunState(update=1), learner, {}, games, keep=1, meta={}, quality=None)
+    saved = find(tmp_path, pytest.fail)
+    assert set(saved.tensors) == {*parts, "extra", "rng", "collector"}
+    extra.weight.data.fill_(2.0)
+    learner.restore(before)
+    assert extra.weight.item() == 1.0
+    extra.weight.data.fill_(2.0)
+    resume(saved, learner, {})
+    assert extra.weight.item() == 1.0
 
 
 def state_of(learner):

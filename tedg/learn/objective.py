@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tedg.config.auxiliary import AUXILIARY
 from tedg.config.run_config import PPOConfig
 from tedg.learn import losses
 from tedg.learn.stages import LossWeights
+from tedg.models.policy import ActionAndValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,17 @@ class Targets:
     previous_alpha: Float[Tensor, "B K"]
     continues: Bool[Tensor, " B"]
 
+    def __getitem__(self, index: Int[Tensor, " M"]) -> Targets:
+        """Those of some of the samples."""
+        return Targets(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the policy of now says of the same samples: all that the losses are functions of."""
+    """What the policy of now says of the same samples: all that the losses are functions of.
+
+    A new field is one line in each of: the fields, `of` and `shapes`.
+    """
 
     log_prob: Float[Tensor, " B"]
     entropy: Float[Tensor, " B"]
@@ -35,9 +43,31 @@ class Evaluation:
     router_logits: Float[Tensor, "B K"]
     expert_logits: Float[Tensor, "B K A"]
 
-    def tensors(self) -> list[Tensor]:
-        """The fields in their order."""
-        return [getattr(self, f.name) for f in fields(self)]
+    @staticmethod
+    def of(acted: ActionAndValue) -> Evaluation:
+        """What the losses need of one forward pass."""
+        return Evaluation(
+            log_prob=acted.log_prob,
+            entropy=acted.entropy,
+            value=acted.output.value,
+            router_logits=acted.output.router_logits,
+            expert_logits=acted.output.expert_logits,
+        )
+
+    @staticmethod
+    def shapes(samples: int, experts: int, actions: int) -> dict[str, tuple[int, ...]]:
+        """The fields' shapes, for memory that is made before there is an evaluation."""
+        return {
+            "log_prob": (samples,),
+            "entropy": (samples,),
+            "value": (samples,),
+            "router_logits": (samples, experts),
+            "expert_logits": (samples, experts, actions),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name, in their order."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def clipped_policy_loss(
