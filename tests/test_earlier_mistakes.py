@@ -198,7 +198,7 @@ def test_06a_sparsemax_is_the_projection_onto_the_simplex():
     """What was called sparsemax was a softmax over the two largest of four logits."""
     logits = torch.tensor([[0.2, 0.1, 0.1, 0.0], [3.0, 0.1, 0.1, 0.0]])
     expected = torch.tensor([[0.35, 0.25, 0.25, 0.15], [1.0, 0.0, 0.0, 0.0]])
-    torch.testing.assert_close(Sparsemax()(logits, 1.0), expected)
+    torch.testing.assert_close(Sparsemax()(logits), expected)
 
 
 def test_06b_attention_chooses_between_keys():

@@ -11,12 +11,14 @@ import torch
 from support.models import FUSIONS, STAGES, toy
 from support.settings import NARROW
 
+from tedg.config.auxiliary import AUXILIARY
 from tedg.config.compose import compose
 from tedg.learn import objective
 from tedg.learn import ppo as ppo_module
 from tedg.learn.objective import Evaluation, Targets, clipped_policy_loss, objective_terms, weighted_total
 from tedg.learn.ppo import Learner
-from tedg.learn.rollout import Collector
+from tedg.learn.rollout import Collector, CollectorState
+from tedg.learn.snapshot import RunState, find, resume, save
 from tedg.learn.stages import LossWeights, make_schedule
 
 CPU = torch.device("cpu")
@@ -118,36 +120,34 @@ def test_equal_advantages_do_no_harm():
 
 
 def test_weighted_total_by_hand():
-    names = (
-        *("policy", "value", "entropy", "alpha_entropy", "load_balance", "diversity"),
-        *("semantic", "temporal", "overlap", "alignment"),
-    )
-    terms = {name: torch.tensor(10.0**i) for i, name in enumerate(names)}
+    names = ("policy", "value", "entropy", "alpha_entropy", *AUXILIARY)
+    terms = {name: torch.tensor(10.0**i, dtype=torch.float64) for i, name in enumerate(names)}
     weights = LossWeights(
         entropy=2,
         alpha_entropy=3,
-        load_balance=4,
-        diversity=5,
-        alignment=9,
+        auxiliary={name: 4 + i for i, name in enumerate(AUXILIARY)},
         alignment_temperature=1,
-        semantic=6,
-        temporal=7,
-        overlap=8,
     )
-    expected = 1 + 0.5 * 10 - 2e2 - 3e3 + 4e4 + 5e5 + 6e6 + 7e7 + 8e8 + 9e9
-    assert float(weighted_total(terms, weights, 0.5)) == pytest.approx(expected, rel=1e-6)
+    expected = 1 + 0.5 * 10 - 2e2 - 3e3 + sum((4 + i) * 10 ** (4 + i) for i in range(len(AUXILIARY)))
+    assert float(weighted_total(terms, weights, 0.5)) == expected
+    del terms["diversity"]  # left out where something it reads is not there
+    assert float(weighted_total(terms, weights, 0.5)) == expected - 5e5
 
 
 @pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     "loss",
-    [f.name for f in dataclasses.fields(LossWeights) if f.name != "alignment_temperature"],
+    ["entropy", "alpha_entropy", *AUXILIARY],
 )
 def test_every_loss_changes_the_update(loss):
     results = []
     for coefficient in (0.0, 1.0):
         learner, settings, rollout = prepare("stage=transition")
-        weights = dataclasses.replace(settings.weights, **{loss: coefficient})
+        weights = settings.weights
+        if loss in AUXILIARY:
+            weights = dataclasses.replace(weights, auxiliary={**weights.auxiliary, loss: coefficient})
+        else:
+            weights = dataclasses.replace(weights, **{loss: coefficient})
         learner.update(rollout, dataclasses.replace(settings, weights=weights))
         results.append(torch.cat([p.detach().flatten() for p in learner.policy.parameters()]))
     assert not torch.equal(*results)
@@ -170,6 +170,27 @@ def test_missing_operator_scores_are_an_error_not_a_skipped_loss(monkeypatch):
     )
     with pytest.raises(ValueError, match="operator scores"):
         learner.update(rollout, settings)
+
+
+def test_what_a_rollback_keeps_is_what_a_checkpoint_holds(tmp_path, monkeypatch):
+    """A part that is added to the list is taken back, saved and resumed without another line."""
+    learner, *_ = prepare()
+    assert list(learner.parts) == ["model", "optim", "normaliser", "alignment"]  # files of a checkpoint
+    assert list(prepare("logic=none")[0].parts) == ["model", "optim", "normaliser"]
+    extra, parts = torch.nn.Linear(1, 1, bias=False), learner.parts
+    monkeypatch.setattr(Learner, "parts", {**parts, "extra": extra})
+    extra.weight.data.fill_(1.0)
+    before = learner.state()
+    games = CollectorState([], torch.zeros(4, dtype=torch.bool), None)
+    save(tmp_path, RunState(update=1), learner, {}, games, keep=1, meta={}, quality=None)
+    saved = find(tmp_path, pytest.fail)
+    assert set(saved.tensors) == {*parts, "extra", "rng", "collector"}
+    extra.weight.data.fill_(2.0)
+    learner.restore(before)
+    assert extra.weight.item() == 1.0
+    extra.weight.data.fill_(2.0)
+    resume(saved, learner, {})
+    assert extra.weight.item() == 1.0
 
 
 def state_of(learner):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 
 import pytest
 import torch
 
+from tedg.config.auxiliary import AUXILIARY, coefficient
+from tedg.config.compose import compose
+from tedg.errors import ConfigError
 from tedg.learn import losses
-from tedg.learn.losses import AlignmentTarget, expert_cosines
+from tedg.learn.losses import AlignmentTarget, Readings, expert_cosines
+from tedg.learn.objective import auxiliary_terms
 from tedg.models.routing import operator_membership
 
 # Two experts, two samples, three actions. Less their means over actions the rows are
@@ -56,18 +62,18 @@ def test_diversity_parts_two_similar_experts():
     )
 
 
-def test_semantic_orthogonality():
-    close(losses.semantic_orthogonality(expert_cosines(LOGITS)), (0.5 + 1.0) / 2)
+def test_semantic():
+    close(losses.semantic(expert_cosines(LOGITS)), (0.5 + 1.0) / 2)
     unrelated = torch.tensor([[[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]])
-    close(losses.semantic_orthogonality(expert_cosines(unrelated)), 0.0)
+    close(losses.semantic(expert_cosines(unrelated)), 0.0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])  # cosines 0.5 and -0.5
-def test_semantic_orthogonality_pushes_towards_unrelated_from_both_sides(sign):
+def test_semantic_pushes_towards_unrelated_from_both_sides(sign):
     logits = (LOGITS[:1] * torch.tensor([1.0, sign])[:, None]).requires_grad_()
-    before = losses.semantic_orthogonality(expert_cosines(logits))
+    before = losses.semantic(expert_cosines(logits))
     before.backward()
-    assert losses.semantic_orthogonality(expert_cosines(logits.detach() - 0.05 * logits.grad)) < before
+    assert losses.semantic(expert_cosines(logits.detach() - 0.05 * logits.grad)) < before
 
 
 def test_overlap():
@@ -83,7 +89,7 @@ def test_overlap_moves_shares_away_from_similar_experts():
     assert alpha.grad[0, 2] < alpha.grad[0, 0]
 
 
-@pytest.mark.parametrize("loss", [losses.diversity, losses.semantic_orthogonality])
+@pytest.mark.parametrize("loss", [losses.diversity, losses.semantic])
 def test_a_constant_added_to_all_actions_changes_nothing(loss):
     moved = LOGITS + torch.tensor([[[7.0], [-3.0]]])
     close(loss(expert_cosines(moved)), float(loss(expert_cosines(LOGITS))))
@@ -93,9 +99,7 @@ def test_an_expert_without_preference_gives_zero_and_no_nan():
     logits = torch.tensor([[[2.0, 2.0, 2.0], [1.0, -1.0, 0.0]]], requires_grad=True)
     alpha = torch.tensor([[0.5, 0.5]], requires_grad=True)
     cosines = expert_cosines(logits)
-    total = (
-        losses.diversity(cosines) + losses.semantic_orthogonality(cosines) + losses.overlap(alpha, cosines)
-    )
+    total = losses.diversity(cosines) + losses.semantic(cosines) + losses.overlap(alpha, cosines)
     close(total, 0.0)
     total.backward()
     assert (logits.grad == 0).all()
@@ -104,24 +108,24 @@ def test_an_expert_without_preference_gives_zero_and_no_nan():
 
 def test_a_single_expert_has_no_pairs():
     cosines = expert_cosines(torch.randn(3, 1, 5))
-    for loss in (losses.diversity, losses.semantic_orthogonality):
+    for loss in (losses.diversity, losses.semantic):
         close(loss(cosines), 0.0)
     close(losses.overlap(torch.ones(3, 1), cosines), 0.0)
     close(losses.load_balance(torch.ones(3, 1)), 0.0)
 
 
-def test_temporal_consistency():
+def test_temporal():
     alpha = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.5, 0.5]], requires_grad=True)
     previous = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]], requires_grad=True)
     # The second sample begins an episode. 2 * 0.1^2 = 0.02 and 2 * 0.3^2 = 0.18.
-    loss = losses.temporal_consistency(alpha, previous, torch.tensor([True, False, True]))
+    loss = losses.temporal(alpha, previous, torch.tensor([True, False, True]))
     close(loss, (0.02 + 0.18) / 2)
     loss.backward()
     assert previous.grad is None
     assert (alpha.grad[1] == 0).all()
     assert alpha.grad[0, 0] > 0
     assert alpha.grad[2, 0] < 0
-    close(losses.temporal_consistency(alpha, previous, torch.zeros(3, dtype=torch.bool)), 0.0)
+    close(losses.temporal(alpha, previous, torch.zeros(3, dtype=torch.bool)), 0.0)
 
 
 def test_alpha_entropy():
@@ -205,3 +209,49 @@ def test_missing_operator_scores_are_an_error_not_a_silent_zero():
 def test_experts_without_operators_are_refused(experts, message):
     with pytest.raises(ValueError, match=message):
         operator_membership(torch.tensor(experts), num_experts=3)
+
+
+def test_every_line_of_the_table_is_a_function_of_readings():
+    """Each argument takes the reading in its place: the same name, or `alpha` and `target` for short."""
+    readings = {field.name for field in dataclasses.fields(Readings)}
+    for name, reads in AUXILIARY.items():
+        arguments = list(inspect.signature(getattr(losses, name)).parameters)
+        assert set(reads) <= readings
+        assert len(reads) == len(arguments)
+        assert all(what.endswith(argument) for what, argument in zip(reads, arguments, strict=True))
+
+
+def test_losses_are_summed_in_the_order_of_the_first_runs():
+    first = ["load_balance", "diversity", "semantic", "temporal", "overlap", "alignment"]
+    assert list(AUXILIARY)[: len(first)] == first  # a later one goes to the end
+
+
+def test_a_loss_is_left_out_where_what_it_reads_is_not_there():
+    alpha, logits = torch.full((2, 2), 0.5), torch.randn(2, 2, 3)
+    readings = Readings(
+        soft_alpha=alpha,
+        log_alpha=alpha.log(),
+        cosines=expert_cosines(logits),
+        expert_logits=logits,
+        previous_alpha=torch.eye(2),
+        continues=torch.tensor([True, False]),
+        alignment_target=None,
+    )
+    assert list(auxiliary_terms(readings)) == [name for name in AUXILIARY if name != "alignment"]
+    terms = auxiliary_terms(dataclasses.replace(readings, alignment_target=torch.eye(2)))
+    assert list(terms) == list(AUXILIARY)
+    close(terms["temporal"], 0.5)
+    close(terms["alignment"], math.log(2))
+
+
+def test_a_stage_gives_every_loss_its_weight_and_none_below_zero():
+    keys = [f"stage.{coefficient(name)}" for name in AUXILIARY]
+    with pytest.raises(ConfigError) as missing:
+        compose([f"~{key}" for key in keys])
+    with pytest.raises(ConfigError) as negative:
+        compose([f"{key}=-0.5" for key in keys])
+    for key in keys:
+        assert f"{key}: is missing" in str(missing.value)
+        assert f"{key}=-0.5: must be at least 0" in str(negative.value)
+    with pytest.raises(ConfigError, match=r"did you mean stage\.overlap_coef\?"):
+        compose(["+stage.overlp_coef=1"])

@@ -48,6 +48,9 @@ def test_temperature_reaches_the_router():
     assert entropy[1] < entropy[0] - 1e-4
     per_row = torch.full((len(observation),), 0.1)
     torch.testing.assert_close(policy(observation, Softmax(), per_row).alpha.detach(), cold)
+    warm, cold = (policy(observation, Sparsemax(), t) for t in (1.0, 0.1))
+    torch.testing.assert_close(cold.router_logits, warm.router_logits / 0.1)
+    assert torch.equal(cold.alpha, Sparsemax()(cold.router_logits))  # divided once, and not again
 
 
 def test_soft_alpha_is_softmax_of_the_same_logits_under_any_routing():

@@ -40,21 +40,20 @@ def test_sparsemax_gradient_equals_entmax():
 def test_sparsemax_gradcheck():
     z = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(sparsemax, z)
-    temperature = torch.rand(8, dtype=torch.float64) + 0.2
-    assert torch.autograd.gradcheck(lambda x: Sparsemax()(x, temperature), z)
+    assert torch.autograd.gradcheck(Sparsemax(), z)
 
 
 def test_sparsemax_by_hand():
     z = torch.tensor([1.0, 0.5, 0.2, 0.0])
     # Two entries in the support: tau = (1 + 0.5 - 1) / 2 = 0.25.
     torch.testing.assert_close(sparsemax(z), torch.tensor([0.75, 0.25, 0.0, 0.0]))
-    torch.testing.assert_close(Sparsemax()(z[None] / 2, 0.5)[0], torch.tensor([0.75, 0.25, 0.0, 0.0]))
+    torch.testing.assert_close(Sparsemax()(z[None])[0], torch.tensor([0.75, 0.25, 0.0, 0.0]))
 
 
-@pytest.mark.parametrize(("margin", "one_hot"), [(0.49, False), (0.51, True)])
-def test_one_hot_exactly_from_a_margin_of_the_temperature(margin, one_hot):
+@pytest.mark.parametrize(("margin", "one_hot"), [(0.99, False), (1.01, True)])
+def test_one_hot_exactly_from_a_margin_of_one(margin, one_hot):
     z = torch.tensor([[margin, 0.0, -5.0, -5.0]], requires_grad=True)
-    alpha = Sparsemax()(z, 0.5)
+    alpha = Sparsemax()(z)
     alpha[0, 0].backward()
     assert (alpha.max() == 1).item() is one_hot
     assert (z.grad == 0).all().item() is one_hot
@@ -62,9 +61,9 @@ def test_one_hot_exactly_from_a_margin_of_the_temperature(margin, one_hot):
 
 def test_sparsemax_is_not_top_two():
     """With close logits all four experts share; top-2 softmax would drop two."""
-    alpha = Sparsemax()(torch.tensor([[0.2, 0.1, 0.1, 0.0]]), 1.0)
+    alpha = Sparsemax()(torch.tensor([[0.2, 0.1, 0.1, 0.0]]))
     torch.testing.assert_close(alpha, torch.tensor([[0.35, 0.25, 0.25, 0.15]]))
-    one = Sparsemax()(torch.tensor([[3.0, 0.1, 0.1, 0.0]]), 1.0)
+    one = Sparsemax()(torch.tensor([[3.0, 0.1, 0.1, 0.0]]))
     assert one.tolist() == [[1.0, 0.0, 0.0, 0.0]]
 
 
@@ -72,7 +71,7 @@ def test_sparsemax_is_not_top_two():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_rows_lie_on_the_simplex(routing, dtype):
     z = (10 * torch.randn(500, 4, generator=torch.Generator().manual_seed(1))).to(dtype).requires_grad_()
-    alpha = routing(z, torch.full((500,), 0.7))
+    alpha = routing(z)
     assert alpha.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert (alpha >= 0).all()
     assert (alpha.sum(-1) - 1).abs().max() < 1e-6
@@ -82,30 +81,13 @@ def test_rows_lie_on_the_simplex(routing, dtype):
 
 @pytest.mark.parametrize("routing", [Softmax(), Sparsemax()])
 def test_large_logits_do_not_overflow(routing):
-    alpha = routing(torch.tensor([[1e30, 0.0], [-1e30, -1e30], [1e4 + 0.5, 1e4]]), 1.0)
+    alpha = routing(torch.tensor([[1e30, 0.0], [-1e30, -1e30], [1e4 + 0.5, 1e4]]))
     assert alpha.isfinite().all()
     torch.testing.assert_close(alpha[:2], torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
 
 
 def test_sparsemax_of_masked_logits():
     assert sparsemax(torch.tensor([0.0, -torch.inf, 0.0])).tolist() == [0.5, 0.0, 0.5]
-
-
-@pytest.mark.parametrize("routing", [Softmax(), Sparsemax()])
-def test_temperature_per_sample_equals_one_number(routing):
-    z = torch.randn(6, 4)
-    temperatures = torch.tensor([1.0, 0.5, 0.25, 2.0, 1.0, 0.1])
-    rows = torch.cat([routing(z[i : i + 1], float(t)) for i, t in enumerate(temperatures)])
-    torch.testing.assert_close(routing(z, temperatures), rows)
-    sharpness = [routing(z, t).max().item() for t in (2.0, 1.0, 0.5)]
-    assert sharpness == sorted(sharpness)
-
-
-@pytest.mark.parametrize("routing", [Softmax(), Sparsemax()])
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_temperature_must_be_positive(routing, temperature):
-    with pytest.raises(ValueError, match="temperature"):
-        routing(torch.zeros(1, 4), temperature)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.0003, 1.1, 1.5, 1.9, 1.999, 2.0])
@@ -145,12 +127,12 @@ def test_the_annealed_exponent_follows_the_stage():
     assert routing.at("warmup", 0.7) == Entmax(1.0)
     assert routing.at("transition", 0.25) == Entmax(1.25)
     z = torch.randn(5, 4)
-    torch.testing.assert_close(routing.at("transition", 1.0)(z, 0.5), Sparsemax()(z, 0.5))
+    torch.testing.assert_close(routing.at("transition", 1.0)(z), Sparsemax()(z))
 
 
 def test_topk_softmax_uses_two_experts_and_at_most_ln_2():
     z = torch.tensor([[1.0, 1.0, 1.0, 0.0], [3.0, 0.0, 1.0, 2.0]], requires_grad=True)
-    alpha = TopKSoftmax(2)(z, 1.0)
+    alpha = TopKSoftmax(2)(z)
     torch.testing.assert_close(alpha[0].detach(), torch.tensor([0.5, 0.5, 0.0, 0.0]))  # ties: the first
     assert (alpha > 0).sum(1).tolist() == [2, 2]
     assert torch.special.entr(alpha).sum(1).max() <= math.log(2) + 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -11,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 from support.learners import first_gradient, relative_difference, two_processes
-from support.models import toy
+from support.models import batch, toy
 from support.processes import wait_until_gone
 from support.settings import NARROW
 
+from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.shards import Inputs
 from tedg.learn.stages import make_schedule
+from tedg.models.routing import Softmax
 from tedg.processes import WorkerError
 
 CPU = torch.device("cpu")
@@ -49,6 +52,17 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
     difference = float((gradients[0] - gradients[1]).norm() / gradients[0].norm())
     assert 0 < difference < (1e-5 if dtype == torch.float32 else 1e-13)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_shapes_are_those_of_an_evaluation():
+    """By them memory is laid out before anything is evaluated."""
+    _, env, policy = toy(*NARROW)
+    observation = batch(env, policy)
+    acted = policy.get_action_and_value(observation, Softmax(), 1.0)
+    found = {name: tuple(value.shape) for name, value in Evaluation.of(acted).tensors().items()}
+    expected = Evaluation.shapes(len(observation), policy.experts.num_experts, policy.experts.num_actions)
+    assert list(found) == [field.name for field in dataclasses.fields(Evaluation)]
+    assert found == expected
 
 
 @pytest.mark.more

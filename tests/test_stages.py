@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tedg.config.compose import compose
+from tedg.errors import ConfigError
+from tedg.files import conf_dir
 from tedg.learn.stages import make_schedule
 from tedg.models.routing import Entmax, Softmax, Sparsemax
+from tedg.run.identity import run_id
 
 NAMES = ["warmup", "transition", "finetune"]
 
@@ -69,27 +75,27 @@ def test_each_stage_has_its_learning_rate_and_losses():
     assert [stage.settings(stage.end).learning_rate for stage in stages] == [1e-4, 5e-5, 1e-5]
     weights = [s.weights for s in start]
     assert [w.entropy for w in weights] == [0.05, 0.02, 0.01]
-    assert [w.load_balance for w in weights] == [0.02, 0.01, 0.005]
-    assert [w.diversity for w in weights] == [0.01, 0.01, 0.005]
-    assert [w.alignment for w in weights] == [0.1] * 3
+    assert [w.auxiliary["load_balance"] for w in weights] == [0.02, 0.01, 0.005]
+    assert [w.auxiliary["diversity"] for w in weights] == [0.01, 0.01, 0.005]
+    assert [w.auxiliary["alignment"] for w in weights] == [0.1] * 3
     assert [w.alignment_temperature for w in weights] == [1.0] * 3
-    assert [w.semantic for w in weights] == [0.05] * 3
-    assert [w.temporal for w in weights] == [0.0, 0.01, 0.02]
-    assert [w.overlap for w in weights] == [0.0, 0.03, 0.05]
+    assert [w.auxiliary["semantic"] for w in weights] == [0.05] * 3
+    assert [w.auxiliary["temporal"] for w in weights] == [0.0, 0.01, 0.02]
+    assert [w.auxiliary["overlap"] for w in weights] == [0.0, 0.03, 0.05]
 
 
 def test_a_preset_reaches_every_stage_alone_and_in_the_curriculum():
     for preset in ("described", "default"):
         config = compose(["stage=curriculum", f"preset={preset}"]).config
         for name in NAMES:
-            numbers = getattr(config.preset, name)
+            numbers = config.preset[name]
             alone = compose([f"stage={name}", f"preset={preset}"]).config.stage
             for stage in (alone, config.stage["phases"][name]):
-                assert stage["learning_rate"] == numbers.learning_rate
-                assert stage["entropy_coef"] == numbers.entropy_coef
+                assert stage["learning_rate"] == numbers["learning_rate"]
+                assert stage["entropy_coef"] == numbers["entropy_coef"]
         assert (config.ppo.num_steps, config.ppo.clip_range) == (
-            config.preset.num_steps,
-            config.preset.clip_range,
+            config.preset["num_steps"],
+            config.preset["clip_range"],
         )
 
 
@@ -98,6 +104,70 @@ def test_the_routers_entropy_is_maximised_first_and_minimised_last():
     assert [stage.settings(stage.start).weights.alpha_entropy for stage in stages] == [0.1, 0.1, -0.05]
     (turned,), _ = schedule("stage=warmup", "stage.alpha_entropy=minimise")
     assert turned.settings(0).weights.alpha_entropy == -0.1
+
+
+@pytest.fixture
+def another_conf(tmp_path, monkeypatch):
+    """A copy of conf/ that may be written to, and is used."""
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    monkeypatch.setenv("TEDG_CONF_DIR", str(tmp_path / "conf"))
+    return tmp_path / "conf"
+
+
+def add_phase(conf: Path, name: str, after: str) -> None:
+    """One line in the curriculum."""
+    path = conf / "stage" / "curriculum.yaml"
+    line = f"  - {after}@phases.{after}\n"
+    path.write_text(path.read_text().replace(line, f"{line}  - {name}@phases.{name}\n"))
+
+
+def test_a_further_stage_is_one_file_and_one_line(another_conf):
+    finetune = (another_conf / "stage" / "finetune.yaml").read_text()
+    cooldown = finetune.replace("name: finetune", "name: cooldown").replace(
+        "parent: transition", "parent: finetune"
+    )
+    cooldown = cooldown.replace("${preset.finetune.learning_rate}", "1.0e-5")
+    (another_conf / "stage" / "cooldown.yaml").write_text(cooldown)
+    (alone,), _ = schedule("stage=cooldown")
+    assert alone.settings(0).learning_rate == 1e-5
+    before = compose(["stage=curriculum"]).config
+    add_phase(another_conf, "cooldown", after="finetune")
+    stages, budget = schedule("stage=curriculum", "stage.phases.cooldown.episodes=500")
+    assert [stage.name for stage in stages] == [*NAMES, "cooldown"]
+    assert (stages[-1].start, stages[-1].end, budget.total) == (5000, 5500, 5500)
+    assert stages[-1].settings(5500).learning_rate == 1e-5
+    after = compose(["stage=curriculum"]).config
+    assert run_id(before, None) != run_id(after, None)
+
+
+def test_the_order_of_the_phases_is_the_yamls_and_part_of_the_runs_identity(another_conf):
+    path = another_conf / "stage" / "curriculum.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    first, second = (next(i for i, line in enumerate(lines) if f"{name}@" in line) for name in NAMES[:2])
+    before = run_id(compose(["stage=curriculum"]).config, None)
+    lines[first], lines[second] = lines[second], lines[first]
+    path.write_text("".join(lines))
+    stages, _ = schedule("stage=curriculum")
+    assert [stage.name for stage in stages] == ["transition", "warmup", "finetune"]
+    assert run_id(compose(["stage=curriculum"]).config, None) != before
+
+
+def test_a_phase_is_called_as_its_stage_is_and_a_misspelt_one_is_named(another_conf):
+    with pytest.raises(
+        ConfigError, match=r"phases\.warmup\.name=first: must be warmup, as the phase is called"
+    ):
+        compose(["stage=curriculum", "stage.phases.warmup.name=first"])
+    with pytest.raises(ConfigError, match=r"1 fault .*\n  stage\.phases\.warmpu=.*did you mean warmup\?"):
+        compose(["stage=curriculum", "+stage.phases.warmpu.learning_rate=1"])
+    with pytest.raises(ConfigError, match=r"stage\.phases\.warmup\.name: is missing"):
+        compose(["stage=curriculum", "~stage.phases.warmup.name"])
+    with pytest.raises(
+        ConfigError, match=r"1 fault .*\n  stage\.phases\.warmup\.learning_rte=1: .*learning_rate\?"
+    ):
+        compose(["stage=curriculum", "+stage.phases.warmup.learning_rte=1"])
+    add_phase(another_conf, "cooldown", after="finetune")
+    with pytest.raises(ConfigError, match="cooldown"):
+        compose(["stage=curriculum"])
 
 
 def test_entmax_moves_from_softmax_to_sparsemax_over_the_curriculum():

@@ -164,10 +164,10 @@ def test_resuming_brings_back_everything_an_update_depends_on(compose_tiny, run_
     trainer = Trainer(config, run_dir, None, QuietConsole(), StopFlag())
     state = trainer.learner.state()
     trainer.close()
-    for name, value in state["policy"].items():
+    for name, value in state["model"].items():
         assert torch.equal(value, saved.tensors["model"][name])
     assert any(name.endswith("exp_avg") for name in saved.tensors["optim"])
-    for index, entry in state["optimizer"]["state"].items():
+    for index, entry in state["optim"]["state"].items():
         assert float(entry["step"]) == 4.0  # two updates of two minibatches
         for name, value in entry.items():
             assert torch.equal(torch.as_tensor(value), saved.tensors["optim"][f"{index}.{name}"])
@@ -203,7 +203,7 @@ def test_three_faults_in_a_row_end_the_run_with_its_last_good_weights(compose_ti
     original = ppo.Learner.restore
 
     def restore(self, state):
-        weights.update({name: value.clone() for name, value in state["policy"].items()})
+        weights.update({name: value.clone() for name, value in state["model"].items()})
         original(self, state)
 
     monkeypatch.setattr(ppo.Learner, "restore", restore)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass
 from typing import Annotated, Any, Literal
 
+from tedg.config.auxiliary import AUXILIARY, coefficient
 from tedg.config.module_schemas import Count, Natural, Slot
-from tedg.config.typed import Faults, Range, read
+from tedg.config.typed import Faults, Range, read, show
 from tedg.files import SLUG, SLUG_RULE
+from tedg.spelling import did_you_mean
 
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(low=0)]
@@ -65,8 +67,8 @@ class PPOConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class StageConfig:
-    """One stage of training; a pair is (value at the start, value at the end)."""
+class _Stage:
+    """What every stage holds besides the weights of the auxiliary losses."""
 
     name: Name
     parent: Name | None
@@ -77,13 +79,17 @@ class StageConfig:
     entropy_coef: NonNegative
     alpha_entropy: Literal["maximise", "minimise"]
     alpha_entropy_coef: Annotated[tuple[float, float], Range(low=0)]
-    load_balance_coef: NonNegative
-    diversity_coef: NonNegative
-    alignment_coef: NonNegative
     alignment_temperature: Positive
-    semantic_coef: NonNegative
-    temporal_coef: NonNegative
-    overlap_coef: NonNegative
+
+
+# One stage of training; a pair is (value at the start, value at the end). A key per auxiliary loss is added.
+StageConfig = make_dataclass(
+    "StageConfig",
+    [(coefficient(name), NonNegative) for name in AUXILIARY],
+    bases=(_Stage,),
+    frozen=True,
+    slots=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +102,55 @@ class StagePreset:
 
 @dataclass(frozen=True, slots=True)
 class PresetConfig:
-    """Numbers that stages and PPO take over; they count where they are used, not here."""
+    """What a preset decides for PPO."""
 
     num_steps: Count
     clip_range: Positive
-    warmup: StagePreset
-    transition: StagePreset
-    finetune: StagePreset
 
 
 @dataclass(frozen=True, slots=True)
-class PhasesConfig:
-    """The stages of a curriculum, in their order."""
+class PresetNode:
+    """Numbers that PPO and stages take over, the stages' by their names; they count where they are used."""
 
-    warmup: StageConfig
-    transition: StageConfig
-    finetune: StageConfig
+    def validate(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+        """The node with its numbers in their proper form."""
+        known = [field.name for field in fields(PresetConfig)]
+        own: dict[str, Any] = {}
+        stages: dict[str, Any] = {}
+        for name, item in value.items():
+            # A single value under another name is one of the known keys misspelt, if it is like one.
+            misspelt = not isinstance(item, Mapping) and did_you_mean(str(name), known)
+            (own if name in known or misspelt else stages)[name] = item
+        ppo = read(PresetConfig, own, key, faults)
+        each = {name: read(StagePreset, item, f"{key}.{name}", faults) for name, item in stages.items()}
+        if ppo is None:
+            return dict(value)
+        return asdict(ppo) | {name: asdict(stage) for name, stage in each.items() if stage is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """The stages of a curriculum by their names, in the order of the YAML."""
+
+    def validate(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+        """The stages with their numbers in their proper form."""
+        if not value:
+            faults.report(f"{key}: must hold at least one stage")
+        return {name: self._stage(str(name), value, key, faults) for name in value}
+
+    def _stage(self, phase: str, phases: Mapping[str, Any], key: str, faults: Faults) -> Any:
+        node, place = phases[phase], f"{key}.{phase}"
+        if isinstance(node, Mapping) and "name" not in node:
+            near = did_you_mean(phase, [other for other in phases if other != phase])
+            if near:
+                faults.report(f"{place}={show(node)}: there is no such stage{near}")
+                return node
+        stage = read(StageConfig, node, place, faults)
+        if stage is None:
+            return node
+        if stage.name != phase:  # keys of a stage are told to the user by its name
+            faults.add(f"{place}.name", stage.name, f"must be {phase}, as the phase is called")
+        return asdict(stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +159,7 @@ class CurriculumConfig:
 
     name: Name
     parent: Literal[None]
-    phases: PhasesConfig
+    phases: Annotated[dict, Phases()]  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +168,8 @@ class StageNode:
 
     def validate(self, value: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
         """The node with its numbers in their proper form."""
-        valid: CurriculumConfig | StageConfig | None = (
-            read(CurriculumConfig, value, key, faults)
-            if "phases" in value
-            else read(StageConfig, value, key, faults)
-        )
+        schema: type[Any] = CurriculumConfig if "phases" in value else StageConfig
+        valid = read(schema, value, key, faults)
         return asdict(valid) if valid is not None else dict(value)
 
 
@@ -224,7 +260,7 @@ class PathsConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """A validated configuration. Modules and the stage stay dicts: modules are built from `_target_`."""
+    """A validated configuration. Preset, stage and modules stay dicts, and modules name their `_target_`."""
 
     name: Name
     seed: Seed
@@ -239,7 +275,7 @@ class RunConfig:
     logic: Annotated[dict, Slot("logic")]  # type: ignore[type-arg]
     fusion: Annotated[dict, Slot("fusion")]  # type: ignore[type-arg]
     routing: Annotated[dict, Slot("routing", optional=True)]  # type: ignore[type-arg]
-    preset: PresetConfig
+    preset: Annotated[dict, PresetNode()]  # type: ignore[type-arg]
     stage: Annotated[dict, StageNode()]  # type: ignore[type-arg]
     policy: PolicyConfig
     ppo: PPOConfig

@@ -1,5 +1,7 @@
 """Auxiliary losses on the router and the experts: pure functions of one minibatch.
 
+Which there are, and what each reads, stands in `tedg/config/auxiliary.py` under the names of the functions.
+
 Shapes: B samples, K experts, A actions, O operators. `alpha` is always the softmax of the router
 logits, also where the policy routes by sparsemax: an expert at exactly zero would pass no gradient on.
 `cosines` are those of `expert_cosines`. Every loss is a scalar to be minimised.
@@ -7,12 +9,27 @@ logits, also where the policy routes by sparsemax: an expert at exactly zero wou
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 _MIN_NORM = 1e-6  # below it the direction of an expert's logits is rounding noise
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Everything that an auxiliary loss may read."""
+
+    soft_alpha: Float[Tensor, "B K"]
+    log_alpha: Float[Tensor, "B K"]
+    cosines: Float[Tensor, "B P"]
+    expert_logits: Float[Tensor, "B K A"]
+    previous_alpha: Float[Tensor, "B K"]  # stored when the step before was taken
+    continues: Bool[Tensor, " B"]  # the step before belongs to the same episode
+    alignment_target: Float[Tensor, "B K"] | None  # None where no router can follow operators
 
 
 def load_balance(alpha: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
@@ -45,7 +62,7 @@ def diversity(cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
     return cosines.sum() / max(cosines.numel(), 1)  # a single expert has no pair and no loss
 
 
-def semantic_orthogonality(cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
+def semantic(cosines: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
     """Mean over pairs and batch of |cos(e_i, e_j)|: experts are pushed to be unrelated."""
     return cosines.abs().sum() / max(cosines.numel(), 1)
 
@@ -57,7 +74,7 @@ def overlap(alpha: Float[Tensor, "B K"], cosines: Float[Tensor, "B P"]) -> Float
     return 2 * (together * cosines).sum() / len(alpha)
 
 
-def temporal_consistency(
+def temporal(
     alpha: Float[Tensor, "B K"], previous_alpha: Float[Tensor, "B K"], continues: Bool[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """Mean of ||alpha_t - alpha_{t-1}||^2 over the samples whose previous step was in the same episode.

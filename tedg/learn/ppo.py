@@ -6,8 +6,8 @@ import copy
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,19 @@ class UpdateResult:
     probe: PolicyOutput  # one minibatch before the first gradient step, detached
     fault: str | None
     incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
+
+
+@runtime_checkable
+class Part(Protocol):
+    """Something with a state that can be taken and given back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state; it may share memory with the part."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Take up a state."""
+        ...
 
 
 class FaultError(Exception):
@@ -70,6 +83,17 @@ class Learner:
             self.alignment = losses.AlignmentTarget(policy.operator_membership)
 
     @property
+    def parts(self) -> dict[str, Part]:
+        """Everything an update changes, by the names that checkpoints give it."""
+        parts: dict[str, Part | None] = {
+            "model": self.policy,
+            "optim": self.optimizer,
+            "normaliser": self.normaliser,
+            "alignment": self.alignment,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
     def alignment_off(self) -> str | None:
         """Why there is no alignment loss in any stage; None where there is one."""
         if self.alignment is not None:
@@ -84,22 +108,12 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Everything an update changes, as it is now (copies)."""
-        return copy.deepcopy(
-            {
-                "policy": self.policy.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "normaliser": self.normaliser.state_dict(),
-                "alignment": None if self.alignment is None else self.alignment.state_dict(),
-            }
-        )
+        return {name: copy.deepcopy(part.state_dict()) for name, part in self.parts.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` gave."""
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.normaliser.load_state_dict(state["normaliser"])
-        if self.alignment is not None:
-            self.alignment.load_state_dict(state["alignment"])
+        for name, part in self.parts.items():
+            part.load_state_dict(copy.deepcopy(state[name]))  # an optimiser would keep and change it
 
     def update(self, rollout: Rollout, settings: Settings) -> UpdateResult:
         """Run all epochs over the rollout; on anything not finite roll back and say what it was.
@@ -123,8 +137,7 @@ class Learner:
     def _update(self, rollout: Rollout, settings: Settings, good: dict[str, Any]) -> UpdateResult:
         sums: dict[str, list[Tensor]] = defaultdict(list)
         probe: PolicyOutput | None = None
-        self._prepare(rollout)
-        targets = Targets(*(getattr(rollout, f.name).flatten(0, 1) for f in fields(Targets)))
+        targets = self._prepare(rollout)
         inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
         self.shards.begin(inputs, settings.routing)
         for group in self.optimizer.param_groups:
@@ -132,7 +145,7 @@ class Learner:
         try:
             for index in self._minibatches(rollout):
                 now, scores = self.shards.evaluate(index)
-                held = Targets(*(getattr(targets, f.name)[index] for f in fields(Targets)))
+                held = targets[index]
                 if probe is None:
                     probe = self._probe(inputs, index, settings)
                     # The running average must see scores before the first target is made from it.
@@ -152,7 +165,8 @@ class Learner:
         assert probe is not None  # a rollout holds at least one minibatch, by validation
         return UpdateResult(metrics, probe, None)
 
-    def _prepare(self, rollout: Rollout) -> None:
+    def _prepare(self, rollout: Rollout) -> Targets:
+        """Advantages and what else the losses compare with, for all samples in one row."""
         ended = rollout.terminated | rollout.truncated
         reward = rollout.reward
         if self.config.normalise_rewards:
@@ -168,6 +182,13 @@ class Learner:
             self.config.gae_lambda,
         )
         rollout.value_target = rollout.advantage + rollout.value
+        return Targets(
+            log_prob=rollout.log_prob.flatten(),
+            advantage=rollout.advantage.flatten(),
+            value_target=rollout.value_target.flatten(),
+            previous_alpha=rollout.previous_alpha.flatten(0, 1),
+            continues=rollout.continues.flatten(),
+        )
 
     def _minibatches(self, rollout: Rollout) -> Iterator[Tensor]:
         """Indices of samples: every epoch a new order, cut into minibatches."""
@@ -191,8 +212,9 @@ class Learner:
         terms = objective_terms(now, targets, self.config, aligned)
         total = weighted_total(terms, settings.weights, self.config.value_coef)
         self._require_finite(torch.stack(list(terms.values())), "loss", list(terms))
-        gradients = torch.autograd.grad(total, now.tensors())
-        self.parameters.set_gradient(self.shards.backward(list(gradients)))
+        outputs = now.tensors()
+        gradients = torch.autograd.grad(total, list(outputs.values()))
+        self.parameters.set_gradient(self.shards.backward(dict(zip(outputs, gradients, strict=True))))
         self._clip_and_measure(sums)
         self.optimizer.step()
         for name, value in {**terms, "total": total}.items():

@@ -17,7 +17,7 @@ from tedg.store.tables import read_metrics
 MAX_FAILURES = 3  # updates in a row whose rows or checkpoint could not be written
 
 
-class Storage:
+class Recorder:
     """The tables of a run and its checkpoints.
 
     A disk may be full for a while: what could not be written is warned about and tried again after the next

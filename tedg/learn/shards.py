@@ -7,6 +7,7 @@ import mmap
 import os
 import pickle
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,23 +73,20 @@ class Shard:
         observation = inputs.observation.map(lambda x: x.index_select(0, index))
         temperature, action = (x.index_select(0, index) for x in (inputs.temperature, inputs.action))
         acted = self._policy.get_action_and_value(observation, routing, temperature, action)
-        output = acted.output
-        self._evaluation = Evaluation(
-            acted.log_prob, acted.entropy, output.value, output.router_logits, output.expert_logits
-        )
-        scores = output.operator_scores
+        self._evaluation = Evaluation.of(acted)
+        scores = acted.output.operator_scores
         return self._evaluation, None if scores is None else scores.detach()
 
-    def backward(self, gradients: list[Tensor]) -> Tensor:
+    def backward(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """Flat gradient of all parameters from those of the evaluation; valid until the next call."""
         assert self._evaluation is not None
         outputs, self._evaluation = self._evaluation.tensors(), None
         # Some outputs may be constants: the scores of a routing that reads nobody's, for one.
-        live = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
+        live = {name: output for name, output in outputs.items() if output.requires_grad}
         parts = torch.autograd.grad(
-            [output for output, _ in live],
+            list(live.values()),
             self._parameters,
-            [gradient for _, gradient in live],
+            [gradients[name] for name in live],
             allow_unused=True,
             materialize_grads=True,
         )
@@ -156,20 +154,22 @@ class Shards:
         own, scores = self._own.evaluate(self._inputs, index[self._cut[0]], self._routing)
         self._wait(EVALUATE)
         rest = slice(self._cut[0].stop, len(index))
-        others = [x[rest] for x in part(self._shared, "output").values()] if parts > 1 else None
-        whole = own.tensors() if others is None else map(torch.cat, zip(own.tensors(), others, strict=True))
-        if scores is not None and parts > 1:
-            scores = torch.cat([scores, self._shared["scores"][rest]])
-        return Evaluation(*(x.detach().requires_grad_() for x in whole)), scores
+        whole = own.tensors()
+        if parts > 1:
+            others = part(self._shared, "output")
+            whole = {name: torch.cat([output, others[name][rest]]) for name, output in whole.items()}
+            if scores is not None:
+                scores = torch.cat([scores, self._shared["scores"][rest]])
+        return Evaluation(**{name: x.detach().requires_grad_() for name, x in whole.items()}), scores
 
-    def backward(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Flat gradients of the parameters, one per part, from those of the evaluation's tensors."""
+    def backward(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
+        """Flat gradients of the parameters, one per part, from those of the evaluation's tensors by name."""
         if len(self._cut) > 1:
-            rest = slice(self._cut[0].stop, None)
-            for shared, gradient in zip(part(self._shared, "gradient").values(), gradients, strict=True):
-                shared[self._cut[0].stop : len(gradient)] = gradient[rest]
+            first = self._cut[0].stop
+            for name, gradient in gradients.items():
+                self._shared[f"gradient.{name}"][first : len(gradient)] = gradient[first:]
             self._tell(range(len(self._cut) - 1), BACKWARD, None)
-        own = self._own.backward([gradient[self._cut[0]] for gradient in gradients])
+        own = self._own.backward({name: gradient[self._cut[0]] for name, gradient in gradients.items()})
         self._wait(BACKWARD)
         return [own, *(self._shared["summands"][child] for child in range(len(self._cut) - 1))]
 
@@ -204,9 +204,8 @@ class Shards:
         value = self._parameters.value.detach()
         experts, actions = self._policy.experts.num_experts, self._policy.experts.num_actions
         rows = self._minibatch_size
-        shapes = ((rows,), (rows,), (rows,), (rows, experts), (rows, experts, actions))
-        for number, shape in enumerate(shapes):
-            tensors[f"output.{number}"] = tensors[f"gradient.{number}"] = value.new_empty(shape)
+        for name, shape in Evaluation.shapes(rows, experts, actions).items():
+            tensors[f"output.{name}"] = tensors[f"gradient.{name}"] = value.new_empty(shape)
         if (operators := self._policy.logic.expert_of_operator) is not None:
             tensors["scores"] = value.new_empty(rows, len(operators))
         tensors["index"] = torch.empty(rows, dtype=torch.int64)
@@ -259,12 +258,12 @@ def serve() -> None:
                 rows = slice(*content)
                 assert routing is not None
                 evaluation, scores = shard.evaluate(inputs, shared["index"][rows], routing)
-                for memory, value in zip(part(shared, "output").values(), evaluation.tensors(), strict=True):
-                    memory[rows] = value.detach()
+                for name, value in evaluation.tensors().items():
+                    shared[f"output.{name}"][rows] = value.detach()
                 if scores is not None:
                     shared["scores"][rows] = scores
             else:
-                gradients = [memory[rows] for memory in part(shared, "gradient").values()]
+                gradients = {name: memory[rows] for name, memory in part(shared, "gradient").items()}
                 shared["summands"][setup.number] = shard.backward(gradients)
             channel.send(bytes([kind]))
 

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+from torch.optim import Optimizer
+
 from tedg.envs.observation import Position
 from tedg.errors import ConfigError, StorageError
 from tedg.learn.migrations import migrated
@@ -55,21 +58,20 @@ def save(
     quality: float | None,
 ) -> None:
     """Write a checkpoint of everything that the next update depends on. Raises StorageError."""
-    optimizer, groups = optimizer_tensors(learner.optimizer)
-    rng, rng_state = rng_tensors(generators)
-    tensors = {
-        "model": learner.policy.state_dict(),
-        "optim": optimizer,
-        "normaliser": learner.normaliser.state_dict(),
-        "rng": rng,
-        "collector": {"continues": games.continues},
-    }
+    tensors: dict[str, dict[str, Tensor]] = {}
+    content: dict[str, Any] = {"run": asdict(state)}
+    for name, part in learner.parts.items():
+        if isinstance(part, Optimizer):
+            tensors[name], content[name] = optimizer_tensors(part)
+        else:
+            tensors[name] = part.state_dict()
+    tensors["rng"], content["rng"] = rng_tensors(generators)
+    tensors["collector"] = {"continues": games.continues}
     if games.previous_alpha is not None:
         tensors["collector"]["previous_alpha"] = games.previous_alpha
-    if learner.alignment is not None:
-        tensors["alignment"] = learner.alignment.state_dict()
-    positions = [{**asdict(position), "actions": position.actions.hex()} for position in games.positions]
-    content = {"run": asdict(state), "optim": groups, "rng": rng_state, "positions": positions}
+    content["positions"] = [
+        {**asdict(position), "actions": position.actions.hex()} for position in games.positions
+    ]
     checkpoint.save(run_dir / CHECKPOINTS, state.update, tensors, content, meta, keep, quality)
 
 
@@ -96,11 +98,11 @@ def resume(
             f"init_from={saved.path} and init_except for the parts that differ"
         )
     try:
-        learner.policy.load_state_dict(saved.tensors["model"])
-        restore_optimizer(learner.optimizer, saved.tensors["optim"], saved.state["optim"])
-        learner.normaliser.load_state_dict(saved.tensors["normaliser"])
-        if learner.alignment is not None:
-            learner.alignment.load_state_dict(saved.tensors["alignment"])
+        for name, part in learner.parts.items():
+            if isinstance(part, Optimizer):
+                restore_optimizer(part, saved.tensors[name], saved.state[name])
+            else:
+                part.load_state_dict(saved.tensors[name])
         restore_rng(generators, saved.tensors["rng"], saved.state["rng"])
         positions = [
             Position(place["episode"], bytes.fromhex(place["actions"]), place["digest"])

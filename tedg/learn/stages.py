@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tedg.config.auxiliary import AUXILIARY, coefficient
 from tedg.config.instantiate import build
 from tedg.config.run_config import RunConfig
 from tedg.models.routing import Routing
@@ -17,13 +18,8 @@ class LossWeights:
 
     entropy: float
     alpha_entropy: float
-    load_balance: float
-    diversity: float
-    alignment: float
+    auxiliary: Mapping[str, float]  # of every loss of `AUXILIARY`, by its name
     alignment_temperature: float
-    semantic: float
-    temporal: float
-    overlap: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +65,8 @@ class Stage:
             weights=LossWeights(
                 entropy=float(node["entropy_coef"]),
                 alpha_entropy=sign * between("alpha_entropy_coef"),
-                load_balance=float(node["load_balance_coef"]),
-                diversity=float(node["diversity_coef"]),
-                alignment=float(node["alignment_coef"]),
+                auxiliary={name: float(node[coefficient(name)]) for name in AUXILIARY},
                 alignment_temperature=float(node["alignment_temperature"]),
-                semantic=float(node["semantic_coef"]),
-                temporal=float(node["temporal_coef"]),
-                overlap=float(node["overlap_coef"]),
             ),
         )
 

@@ -20,7 +20,7 @@ from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
-from tedg.learn.recording import Storage
+from tedg.learn.recording import Recorder
 from tedg.learn.rollout import Collector, CollectorState, Rollout
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.learn.snapshot import RunState, find, load_weights, resume, save
@@ -95,7 +95,7 @@ class Trainer:
             console.note(f"weights taken from {initial_weights}")
             if fresh:
                 console.note(f"left fresh by init_except: {', '.join(fresh)}")
-        self.storage = Storage(
+        self.recorder = Recorder(
             run_dir, config, self.state.update, self.state.env_steps, self._save, console.warn
         )
         self._episodes = [_episode(row) for row in read_episodes(run_dir / "episodes.csv")]
@@ -111,7 +111,7 @@ class Trainer:
     def close(self) -> None:
         """Release games, files and the console."""
         self.console.close()
-        self.storage.close()
+        self.recorder.close()
         self.learner.close()
         self.env.close()
 
@@ -132,7 +132,7 @@ class Trainer:
                 if self.collector is None:
                     self.collector = self._begin_games()
                 self._update(stage, self.collector, number)
-        self.storage.save(self.state.update, scheduled=True)
+        self.recorder.save(self.state.update, scheduled=True)
         return self._finish()
 
     def _begin_games(self) -> Collector:
@@ -168,18 +168,18 @@ class Trainer:
             "time/env": env_seconds,
             "time/policy": collected - start - env_seconds,
             "time/learning": learned - collected,
-            "time/storage": self.storage.seconds,  # for the update before
+            "time/storage": self.recorder.seconds,  # for the update before
             "time/steps_per_second": rollout.num_samples / (learned - start),
         }
         metrics = self._metrics(rollout, result, settings, number)
         state.border_kl = self._border_kl(rollout, settings, number)
         urgent = self.stop.save
-        self.storage.note(state.update, state.env_steps, metrics, timing, rollout.episodes, urgent)
+        self.recorder.note(state.update, state.env_steps, metrics, timing, rollout.episodes, urgent)
         self._report(stage, metrics, timing)
         if state.rollbacks_in_a_row >= self.config.ppo.max_rollbacks:
             self._give_up(result.fault, rollout, settings)
         if self.stop.requested:
-            self.storage.save(state.update, scheduled=False)
+            self.recorder.save(state.update, scheduled=False)
             raise Stopped(self.stop.exit_code)
 
     def _border_kl(self, rollout: Rollout, settings: Settings, number: int) -> float | None:
@@ -219,7 +219,7 @@ class Trainer:
     def _give_up(self, fault: str | None, rollout: Rollout, settings: Settings) -> None:
         count = self.state.rollbacks_in_a_row
         bundle = write_debug_bundle(self.run_dir, self.state.update, str(fault), rollout, settings)
-        self.storage.save(self.state.update, scheduled=False)
+        self.recorder.save(self.state.update, scheduled=False)
         raise DivergedError(
             f"{count} updates in a row had to be undone ({fault}); the last good weights are in "
             f"{self.run_dir / CHECKPOINTS}, the rollout is in {bundle}. "

@@ -27,19 +27,10 @@ MAX_REMEMBERED = 1 << 14  # pairs up to which all of them are embedded ahead of 
 
 @dataclass(frozen=True, slots=True)
 class LogicOutput:
-    """Output for B states; scores, table and index are None when there is no hypergraph to score."""
+    """Output for B states; scores are None when there is no hypergraph to score."""
 
     h_logic: Float[Tensor, "B output_dim"]
     operator_scores: Float[Tensor, "B O"] | None = None
-    embedding_table: Float[Tensor, "D d"] | None = None  # one row per distinct (operator, pattern) pair
-    operator_index: Int[Tensor, "B O"] | None = None  # row of the table for every state and operator
-
-    @property
-    def operator_embeddings(self) -> Float[Tensor, "B O d"] | None:
-        """Every operator's embedding in every state; built on demand because few callers need it."""
-        if self.embedding_table is None or self.operator_index is None:
-            return None
-        return self.embedding_table[self.operator_index]
 
 
 class LogicEncoder(nn.Module):
@@ -173,7 +164,7 @@ class HypergraphEncoder(LogicEncoder):
             index, (table, table_scores) = pairs, self._remembered
         scores = table_scores.index_select(0, index.flatten()).view_as(index)
         pooled = pooled_rows(table, index, scores.softmax(dim=1).unsqueeze(2))
-        return LogicOutput(self.norm(self.readout(pooled)), scores, table, index)
+        return LogicOutput(self.norm(self.readout(pooled)), scores)
 
     def pairs(self, atoms: Bool[Tensor, "B A"]) -> Int[Tensor, "B O"]:
         """The number of every operator's (operator, which of its conditions hold) pair in every state."""

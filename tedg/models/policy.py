@@ -44,12 +44,6 @@ class PolicyOutput:
         """
         return torch.softmax(self.router_logits, dim=-1)
 
-    def detach(self) -> PolicyOutput:
-        """The same values without their graph."""
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        detached: dict[str, Any] = {k: v if v is None else v.detach() for k, v in values.items()}
-        return PolicyOutput(**detached)
-
     def float(self) -> PolicyOutput:
         """The same in float32."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -140,7 +134,7 @@ class MoEPolicy(nn.Module):
         context = fused.context
         column = temperature.unsqueeze(1) if isinstance(temperature, Tensor) else temperature
         router_logits = self._expert_scores(routing.source, context, logic) / column
-        alpha = routing(router_logits, 1.0)
+        alpha = routing(router_logits)
         expert_input = context if self.expert_input == "context" else h_vis
         expert_logits = self.experts(expert_input, observation.noise)
         return PolicyOutput(

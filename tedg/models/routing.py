@@ -33,22 +33,17 @@ class Routing:
         del stage, progress
         return self
 
-    def __call__(
-        self, logits: Float[Tensor, "B K"], temperature: Float[Tensor, " B"] | float
-    ) -> Float[Tensor, "B K"]:
-        """Rows on the simplex, float32 or wider; a lower temperature is closer to one-hot.
-
-        ValueError for a temperature that is not positive.
-        """
-        return self.shares(_scaled(logits, temperature))
+    def __call__(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Rows on the simplex, float32 or wider; the temperature has been divided out of the logits."""
+        return self.shares(at_least_float32(logits))
 
     def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        """The map itself, at temperature 1."""
+        """The map itself."""
         raise NotImplementedError
 
 
 class Softmax(Routing):
-    """alpha = softmax(z / T): every expert keeps a positive share."""
+    """alpha = softmax(z): every expert keeps a positive share."""
 
     def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Softmax."""
@@ -56,9 +51,9 @@ class Softmax(Routing):
 
 
 class Sparsemax(Routing):
-    """alpha = the point of the simplex nearest to z / T (Martins & Astudillo 2016, arXiv:1602.02068).
+    """alpha = the point of the simplex nearest to z (Martins & Astudillo 2016, arXiv:1602.02068).
 
-    A row is one-hot exactly when its two largest logits are at least T apart; such a row gives its
+    A row is one-hot exactly when its two largest logits are at least 1 apart; such a row gives its
     logits no gradient.
     """
 
@@ -69,7 +64,7 @@ class Sparsemax(Routing):
 
 @dataclass(frozen=True, slots=True)
 class Entmax(Routing):
-    """alpha-entmax of z / T with a fixed exponent: softmax at 1, sparsemax at 2."""
+    """alpha-entmax of z with a fixed exponent: softmax at 1, sparsemax at 2."""
 
     exponent: float
 
@@ -140,12 +135,3 @@ def operator_membership(operator_experts: Int[Tensor, " O"], num_experts: int) -
     if empty:
         raise ValueError(f"every expert needs operators; none for expert {empty}")
     return torch.nn.functional.one_hot(operator_experts, num_experts).float() / counts
-
-
-def _scaled(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    logits = at_least_float32(logits)
-    if isinstance(temperature, Tensor):
-        return logits / temperature.to(logits.dtype).unsqueeze(-1)
-    if not temperature > 0:
-        raise ValueError(f"routing temperature must be positive, not {temperature}")
-    return logits / temperature

@@ -53,6 +53,8 @@ LATER: dict[tuple[str, ...], Any] = {
     ("ppo", "max_kl"): 100.0,
     ("ppo", "max_value_loss"): 1e9,
 }
+# Phases in this order count by their names alone, as they did when there were no others.
+FIRST_PHASES = ("warmup", "transition", "finetune")
 # Classes that have moved since: where they are now, and the path by which they count.
 MOVED = {"tedg.envs.toys.env.ToyVectorEnv": "tedg.envs.toys.vector.ToyVectorEnv"}
 
@@ -124,6 +126,9 @@ def _canonical(config: RunConfig) -> dict[str, Any]:
                 del group[key]
     node["env"] = {key: value for key, value in config.env.items() if key not in VOLATILE_ENV}
     node["env"]["hypergraph"] = load_hypergraph(config.env["hypergraph"]).digest
+    phases = node["stage"].get("phases")
+    if phases is not None and tuple(phases) != FIRST_PHASES:
+        node["stage"]["order"] = list(phases)
     # A routing chosen for all stages and the same one written into each stage are one configuration.
     routing = node.pop("routing")
     if routing["_target_"] is not None:

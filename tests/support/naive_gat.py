@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tedg.hypergraph.schema import Hypergraph
+from tedg.models.distinct import distinct
 from tedg.models.logic import HypergraphEncoder
+
+
+def operator_embeddings(encoder: HypergraphEncoder, atoms: Tensor) -> Tensor:
+    """Every operator's embedding in every state, [B, O, d], as the encoder itself computes them."""
+    occurring, index = distinct(encoder.pairs(atoms), len(encoder.pair_operator))
+    table, _ = encoder._embed(occurring)
+    return table[index]
 
 
 def naive_forward(
