@@ -11,7 +11,6 @@ import numpy.typing as npt
 from tedg.envs.frames import Frames
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
 from tedg.envs.rewards import EPISODE
-from tedg.envs.sizes import MAP_COLUMNS, MAP_ROWS
 from tedg.shared_memory import Layout, part
 
 _TYPES = {int: np.int64, float: np.float64, str: "U10"}  # no word for an end is longer
@@ -92,7 +91,6 @@ def _layout(spec: EnvSpec, num_envs: int) -> Layout:
         "mask": np.dtype((np.bool_, (spec.num_actions,))),
         "crop": np.dtype((np.int16, crop)),
         "overview": np.dtype((np.uint8, spec.overview_shape)),
-        "glyphs": np.dtype((np.int16, (MAP_ROWS, MAP_COLUMNS))),
         "hero": np.dtype((np.int16, (2,))),
         "hostile_dirs": np.dtype((np.bool_, (8,))),
         "noise": np.dtype(np.int64),
