@@ -127,6 +127,8 @@ def test_episodes_round_trip(tmp_path):
         "env_steps": 12288,
         **{c: getattr(EPISODE, c) for c in EPISODE_COLUMNS[2:]},
     }
+    # 13.0 == 13, so types are compared by themselves.
+    assert all(type(rows[2][c]) is type(getattr(EPISODE, c)) for c in EPISODE_COLUMNS[2:])
 
 
 def test_episodes_resume_after_a_torn_row(tmp_path):

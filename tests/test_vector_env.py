@@ -47,7 +47,7 @@ def test_shapes_types_and_ranges(kind):
     spec = env.spec
     shapes = {
         "state": ((115,), np.float32), "atoms": ((128,), np.bool_), "mask": ((23,), np.bool_),
-        "crop": ((9, 9), np.int16), "overview": ((7, 20, 16), np.uint8), "glyphs": ((21, 79), np.int16),
+        "crop": ((9, 9), np.int16), "overview": ((7, 20, 16), np.uint8),
         "hero": ((2,), np.int16), "hostile_dirs": ((8,), np.bool_), "noise": ((), np.int64),
     }  # fmt: skip
     assert (spec.num_actions, spec.num_atoms, spec.state_dim, spec.crop_size) == (23, 128, 115, 9)
@@ -62,8 +62,8 @@ def test_shapes_types_and_ranges(kind):
         assert (observation.state <= STATE_HIGH).all()
         assert (observation.overview.sum(3)[:, :, :-1] == 12).all()
         assert (observation.overview.sum(3)[:, :, -1] == 9).all()
-        assert observation.glyphs.min() >= 0
-        assert observation.glyphs.max() <= 5976
+        assert observation.crop.min() >= 0
+        assert observation.crop.max() <= 5976
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +76,7 @@ def test_step_limit_is_a_truncation_with_a_live_last_frame(kind):
                 cut += 1
                 assert not step.terminated[env]
                 assert (step.episodes[k].end, step.episodes[k].length) == ("truncated", 12)
-                assert step.final_observation.glyphs[k].any()
+                assert step.final_observation.crop[k].any()
                 assert step.final_observation.state[k, 0] >= (0 if kind == "toy" else 1e-3)  # hit points
     assert cut >= 4
 
@@ -99,7 +99,7 @@ def test_final_observation_is_the_ended_episodes(kind):
     rows = np.flatnonzero(alive)
     kept = np.isin(a.final_index, rows)
     assert_same(a.final_observation[kept], b.observation[rows])
-    assert not np.array_equal(a.final_observation.glyphs[kept], a.observation.glyphs[rows])
+    assert not np.array_equal(a.final_observation.crop[kept], a.observation.crop[rows])
     short.close()
     long.close()
 

@@ -138,14 +138,33 @@ class AtomTracker:
         view = View.allocate(self.num_envs) if into is None else into
         rows = self._all if rows is None else rows
         scan_maps(
-            *(rows, frames.glyphs, frames.blstats, actions, self._memory),
-            *(view.scan, view.hostile_dirs, view.overview, view.crop),
+            rows,
+            frames.glyphs,
+            frames.blstats,
+            actions,
+            self._memory,
+            view.scan,
+            view.hostile_dirs,
+            view.overview,
+            view.crop,
         )
         said = self._messages.lookup(frames.message, rows)
-        seen = (view.scan, view.hostile_dirs, said, self._messages.atoms, self._messages.offers)
         _fill_atoms(
-            *(rows, frames.blstats, frames.inv_oclasses, frames.inv_letters, frames.misc, *seen, _TYPABLE),
-            *(self.history, view.previous, view.offers, view.atoms),
+            rows,
+            frames.blstats,
+            frames.inv_oclasses,
+            frames.inv_letters,
+            frames.misc,
+            view.scan,
+            view.hostile_dirs,
+            said,
+            self._messages.atoms,
+            self._messages.offers,
+            _TYPABLE,
+            self.history,
+            view.previous,
+            view.offers,
+            view.atoms,
         )
         return view
 

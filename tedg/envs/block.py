@@ -120,8 +120,8 @@ class GameBlock:
         for row in (*died.tolist(), *cut.tolist()):
             memory.note_end(row, self._games.end(row, self._first_env + row))
 
-        # A finished game's row is blank, so the next game's first frame takes its place at once. A game
-        # that was cut off is alive: it is observed first, and restarts afterwards.
+        # The frame of a dead game is blank, so the next game starts before the observations are computed.
+        # A game that was cut off is alive: it is observed first and restarts afterwards.
         for row in died.tolist():
             self._start_next(row)
         self._observe(self._rows, slot)
@@ -140,13 +140,13 @@ class GameBlock:
         self._start(row, int(self._memory.episodes["number"][row]) + 1)
 
     def _start(self, row: int, episode: int) -> None:
-        # If this process does not survive it, the next one does not try this game again.
+        # Written down first: if the start kills this process, the next process must not try this game again.
         self._memory.episodes["number"][row], self._memory.playing[row] = episode, True
         self._games.start(row, episode, self._seeds(self._first_env + row, episode))
         self._tracker.reset(row)
 
     def _keep(self, rows: npt.NDArray[np.int64], last: Observation) -> None:
-        """Put the rows of episodes that ended aside."""
+        """Put aside the last observations of the episodes that ended in `rows`."""
         if len(rows):
             for name, final in self._memory.final.items():
                 final[rows] = getattr(last, name)[rows]
@@ -162,7 +162,6 @@ class GameBlock:
             into.atoms[rows] = view.atoms[np.ix_(rows, self._atoms)]
         which = rows if len(rows) < len(self._rows) else slice(None)  # slices are copied much faster
         into.mask[which] = self._legal[which] if self._restricted else True
-        into.glyphs[which] = frames.glyphs[which]
         into.hero[which] = frames.blstats[which, 1::-1]  # y, x
         episodes = memory.episodes[which]
         into.noise[which] = step_noise(episodes["seed"], episodes["length"])

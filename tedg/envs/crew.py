@@ -21,7 +21,7 @@ from tedg.envs.worker import BEGIN, RESET, STEP, Setup, serve
 from tedg.processes import Child, ChildFailure, WorkerError, end, launch, split
 
 START_SECONDS = 600  # to import, compile the kernels when they are not yet on disk, and begin every game
-# Whatever kills more workers of one crew, or one worker more often without an answer between, is no accident.
+# When more workers of a crew are lost, or one worker is lost more often in a row, it is no accident.
 MAX_REPLACED, MAX_IN_A_ROW = 20, 3
 _DOING = {BEGIN: "starting the games of", RESET: "starting the games of", STEP: "stepping"}
 
@@ -41,12 +41,12 @@ class _Command:
 class _Worker:
     number: int
     blocks: dict[int, slice]  # its environments in each group
-    positions: dict[int, tuple[Position, ...]]  # where they began when its process did
+    positions: dict[int, tuple[Position, ...]]  # where they began when this process started
     child: Child
     commands: deque[_Command] = field(default_factory=deque)  # not yet answered
-    # Groups whose games were lost with an earlier process: not begun anew yet, or begun instead of a step.
-    idle: set[int] = field(default_factory=set)
-    replaced: set[int] = field(default_factory=set)
+    # Groups whose games were lost with an earlier process.
+    idle: set[int] = field(default_factory=set)  # their next games have not begun yet
+    replaced: set[int] = field(default_factory=set)  # their next games began instead of a step
     failures: int = 0  # since the last answer
 
     def __str__(self) -> str:
@@ -122,10 +122,10 @@ class Crew:
                 self._tell(worker, _Command(STEP, group, slot))
 
     def wait(self, group: int) -> list[int]:
-        """Return when every worker has done what it was told for the group.
+        """Wait until every worker has done what it was told for the group.
 
-        These are the environments whose games were lost instead of stepped: the observations are the first
-        ones of the games after them. Raises WorkerError when too many workers were lost.
+        Returns the environments whose games were lost instead of stepped. Their observations are the first
+        ones of their next games. Raises WorkerError when too many workers were lost.
         """
         self._require_alive()
         lost: list[int] = []
@@ -194,9 +194,11 @@ class Crew:
             self._tell(worker, _Command(BEGIN, command.group, command.slot))
 
     def _positions_after(self, worker: _Worker, group: int, command: _Command | None) -> tuple[Position, ...]:
-        """Where a group's environments go on when their worker is lost, which was to do `command` there.
+        """Where a group's environments go on after their worker was lost before it had done `command` there.
 
-        In the next game. Where games were only to begin they still do, but for one that the worker was at.
+        A lost step loses the running games, so every environment goes on with its next game. A lost start
+        loses one game at most: the one that the worker was busy with. There the next game begins, and
+        everywhere else the games begin as they were to.
         """
         rows = worker.blocks[group]
         if command is None or command.kind == STEP or group in worker.replaced:

@@ -16,8 +16,8 @@ class Games:
     """Games of one task that write their frames into the rows of `frames`; B of them.
 
     Rewards and ends are NLE's, but for the step limit: it truncates and leaves the game's row alive. After a
-    terminating step the row is zero. `episodes` [B] of dtype EPISODE tell how far each game is, and `playing`
-    [B] is set while NetHack itself has the word. Raises ValueError if `task` is not one of TASKS.
+    terminating step the row is zero. `episodes` [B] of dtype EPISODE tell how far each game is. `playing` [B]
+    is True for a game while NetHack's own code runs for it. Raises ValueError if `task` is not one of TASKS.
     """
 
     def __init__(
@@ -67,23 +67,37 @@ class Games:
     ) -> None:
         """Take an action (0..22) in the games `rows`; their frames are in the rows of `frames` then.
 
-        `actions` [B] and the arrays to fill, [B] too, are those of all games. In rounds: NetHack's code and
-        Python's do not fit into the processor's caches together.
+        `actions` [B] and the arrays to fill, [B] too, are those of all games. All games press their keys
+        before any is judged, because NetHack's code and Python's do not fit into the caches together.
         """
         games, playing, over = self._games, self._playing, self._over
         for row, action in zip(rows.tolist(), actions[rows].tolist(), strict=True):
             playing[row] = True
             games[row].press(action)
             playing[row] = False
-        frames, rules = self._frames, (*self._task, self._max_episode_steps)
-        unsettled(rows, frames.blstats, self._internal, over)  # one game in twenty, and only those are called
+        frames, task = self._frames, self._task
+        unsettled(rows, frames.blstats, self._internal, over)  # one game in twenty; `answer` is slow
         for row in over.nonzero()[0].tolist():
             playing[row] = True
             over[row] = games[row].answer()
             playing[row] = False
-        seen = (frames.glyphs, frames.blstats, self._internal)
-        so_far = (self._episodes, self._explored)
-        judge(rows, *rules, *seen, over, *so_far, reward, terminated, truncated)
+        judge(
+            rows,
+            task.reward,
+            task.on_stairs,
+            task.first_glyph,
+            task.last_glyph,
+            self._max_episode_steps,
+            frames.glyphs,
+            frames.blstats,
+            self._internal,
+            over,
+            self._episodes,
+            self._explored,
+            reward,
+            terminated,
+            truncated,
+        )
         for row in rows[terminated[rows] & ~over[rows]].tolist():
             playing[row] = True
             games[row].quit()

@@ -97,8 +97,18 @@ def scan_maps(
     Setting a record's level to -1 begins a new game: the next scan finds a new level and clears the maps.
     """
     _scan_maps(
-        *(rows, glyphs, blstats, actions, memory, scan, hostile_dirs, overview, crop),
-        *(GLYPH_CATEGORIES, GLYPH_TERRAIN, GLYPH_DIFFICULTY),
+        rows,
+        glyphs,
+        blstats,
+        actions,
+        memory,
+        scan,
+        hostile_dirs,
+        overview,
+        crop,
+        GLYPH_CATEGORIES,
+        GLYPH_TERRAIN,
+        GLYPH_DIFFICULTY,
     )
 
 

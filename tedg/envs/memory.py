@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,11 @@ import numpy.typing as npt
 from tedg.envs.frames import Frames
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
 from tedg.envs.rewards import EPISODE
-from tedg.envs.sizes import MAP_COLUMNS, MAP_ROWS
+from tedg.shared_memory import Layout, part
 
-_ALIGNMENT = 64  # bytes; no two arrays share a line of the processor's cache
-_ENDS = np.dtype(
-    [
-        ("seed", np.int64),
-        ("length", np.int64),
-        ("episode_return", np.float64),
-        ("score", np.float64),
-        ("depth", np.int64),
-        ("turns", np.int64),
-        ("end", "U10"),
-    ]
-)
+_TYPES = {int: np.int64, float: np.float64, str: "U10"}  # no word for an end is longer
+# All of an `EpisodeEnd` but `env`: who plays a game knows its row alone.
+_ENDS = np.dtype([(name, _TYPES[kind]) for name, kind in get_type_hints(EpisodeEnd).items() if name != "env"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +23,21 @@ class GameMemory:
     """One row per game. Whoever plays the games fills everything but `action`."""
 
     frames: Frames
-    # Steps are written into one and the other in turn, so that the dead find their last living frame.
+    # Steps are written into the two in turn, so the last living frame of a dead game is in the other one.
     observations: tuple[Observation, Observation]
-    final: Observation  # rows of the episodes that ended in this step: their own last observation
-    ends: npt.NDArray[np.void]  # [B] the same rows: fields of EpisodeEnd, but `env`
+    final: Observation  # the last observation of each episode that ended in this step, in its row
+    ends: npt.NDArray[np.void]  # [B] how those episodes ended, in the same rows: EpisodeEnd without `env`
     action: npt.NDArray[np.int64]  # [B]
     reward: npt.NDArray[np.float32]  # [B]
     terminated: npt.NDArray[np.bool_]  # [B]
     truncated: npt.NDArray[np.bool_]  # [B]
     episodes: npt.NDArray[np.void]  # [B] the running games so far, EPISODE
-    playing: npt.NDArray[np.bool_]  # [B] NetHack itself has the word; says which game crashed or hangs
+    playing: npt.NDArray[np.bool_]  # [B] NetHack's own code runs now; says which game crashed or hangs
 
     @classmethod
     def size(cls, spec: EnvSpec, num_envs: int) -> int:
         """Bytes that `over` needs."""
-        return sum(_padded(num_envs * row.itemsize) for row in _columns(spec).values())
+        return _layout(spec, num_envs).size
 
     @classmethod
     def over(cls, buffer: Any, spec: EnvSpec, num_envs: int) -> GameMemory:
@@ -54,20 +45,11 @@ class GameMemory:
 
         Processes that map the same memory with the same arguments see the same arrays.
         """
-        arrays: dict[str, Any] = {}
-        offset = 0
-        for name, row in _columns(spec).items():
-            arrays[name] = np.ndarray((num_envs, *row.shape), row.base, buffer, offset)
-            offset += _padded(num_envs * row.itemsize)
-
-        def part(prefix: str) -> dict[str, Any]:
-            start = f"{prefix}."
-            return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}
-
+        arrays = _layout(spec, num_envs).over(buffer)
         return cls(
-            frames=Frames(**part("frames")),
-            observations=(Observation(**part("even")), Observation(**part("odd"))),
-            final=Observation(**part("final")),
+            frames=Frames(**part(arrays, "frames")),
+            observations=(Observation(**part(arrays, "even")), Observation(**part(arrays, "odd"))),
+            final=Observation(**part(arrays, "final")),
             **{name: array for name, array in arrays.items() if "." not in name},
         )
 
@@ -100,8 +82,8 @@ _OWN: dict[str, np.dtype[Any]] = {
 }
 
 
-def _columns(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
-    """Shape and type of one row of every array, in the order in which they lie in memory."""
+def _layout(spec: EnvSpec, num_envs: int) -> Layout:
+    """Where the arrays of `num_envs` games lie; what follows is the shape and type of one row of each."""
     crop = (spec.crop_size, spec.crop_size)
     observation: dict[str, np.dtype[Any]] = {
         "state": np.dtype((np.float32, (spec.state_dim,))),
@@ -109,7 +91,6 @@ def _columns(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
         "mask": np.dtype((np.bool_, (spec.num_actions,))),
         "crop": np.dtype((np.int16, crop)),
         "overview": np.dtype((np.uint8, spec.overview_shape)),
-        "glyphs": np.dtype((np.int16, (MAP_ROWS, MAP_COLUMNS))),
         "hero": np.dtype((np.int16, (2,))),
         "hostile_dirs": np.dtype((np.bool_, (8,))),
         "noise": np.dtype(np.int64),
@@ -117,10 +98,7 @@ def _columns(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
     empty = Frames.allocate(0)
     frames = {f.name: getattr(empty, f.name) for f in fields(Frames)}
     columns = {f"frames.{n}": np.dtype((array.dtype, array.shape[1:])) for n, array in frames.items()}
-    for part in ("even", "odd", "final"):
-        columns |= {f"{part}.{name}": row for name, row in observation.items()}
-    return columns | _OWN
-
-
-def _padded(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
+    for owner in ("even", "odd", "final"):
+        columns |= {f"{owner}.{name}": row for name, row in observation.items()}
+    columns |= _OWN
+    return Layout(tuple((name, (num_envs, *row.shape), row.base) for name, row in columns.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -26,7 +25,6 @@ class Observation:
     mask: Any = None  # [B, actions] bool, True where the action is legal
     crop: Any = None  # [B, 9, 9] int16, glyphs around the hero; STONE outside the map
     overview: Any = None  # [B, 7, 20, C] uint8, cells of each terrain class in every 3 x 4 block of the map
-    glyphs: Any = None  # [B, 21, 79] int16, the whole map
     hero: Any = None  # [B, 2] int16, row and column of the hero on the map
     hostile_dirs: Any = None  # [B, 8] bool, adjacent hostile in the direction of action 1..8
     noise: Any = None  # [B] int64, drawn anew for every step: for policies that are random in a forward pass
@@ -48,14 +46,6 @@ class Observation:
         """One batch out of several of numpy arrays that have the same fields."""
         names = [name for name, _ in parts[0].items()]
         return Observation(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
-
-    def digest(self, row: int) -> str:
-        """Hex digest of everything that one row of numpy arrays shows."""
-        content = hashlib.blake2b(digest_size=16)
-        for name, value in self.items():
-            content.update(name.encode())
-            content.update(value[row].tobytes())
-        return content.hexdigest()
 
     def __getitem__(self, index: Any) -> Observation:
         """Index every present field along the batch."""
@@ -97,20 +87,15 @@ class Position:
 
     episode: int = 0  # number of the running game
     actions: bytes = b""  # taken in it so far, one byte each
-    digest: str | None = None  # of what it shows now; None: nobody has seen it yet
-
-
-def strayed_from(positions: Sequence[Position], shown: Observation) -> list[int]:
-    """The environments that do not show, in `shown`, what the digests of their positions say."""
-    return [env for env, position in enumerate(positions) if position.digest not in (None, shown.digest(env))]
+    digest: str | None = None  # of what it shows now, see `Shown.digest`; None: nobody has seen it yet
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What playing games again up to their positions came to."""
+    """The outcome of playing games again up to their positions."""
 
     observation: Observation  # of all environments, as `VectorEnv.reset` returns it
-    lost: list[EpisodeEnd]  # games that came out different or not at all; the next ones have begun
+    lost: list[EpisodeEnd]  # games that did not reach their positions; the next ones have begun instead
     incidents: list[str] = field(default_factory=list)  # what went wrong, for the user
 
 

@@ -98,10 +98,25 @@ class StateBuilder:
         `view` and `history` are those after the update with the frames whose blstats [B, 27] these are;
         `legal` [B, 23] is what the rules allow, whether or not the agent is held to it.
         """
+        operators = self._operators
         _fill_state(
-            *(rows, blstats, view.previous, view.atoms, view.scan, view.hostile_dirs, history, legal),
-            *self._operators,
-            *(self._goal, into),
+            rows,
+            blstats,
+            view.previous,
+            view.atoms,
+            view.scan,
+            view.hostile_dirs,
+            history,
+            legal,
+            operators.required,
+            operators.forbidden,
+            operators.shown,
+            operators.hidden,
+            operators.preconditions,
+            operators.scene,
+            operators.expert,
+            self._goal,
+            into,
         )
 
 
@@ -147,7 +162,7 @@ def _fill_state(
         _landmark(near[FRONTIER], s, COLUMN.frontier_proximity)
         _landmark(near[PICKUP], s, COLUMN.pickup_proximity)
         s[COLUMN.confidence] = _match(
-            *(atoms[r], operators, members, s), COLUMN.all_applicable, COLUMN.all_scene_best
+            atoms[r], operators, members, s, COLUMN.all_applicable, COLUMN.all_scene_best
         )
         _effect_features(now, previous[r], history.frozen, s)
         level = max(now[nh.NLE_BL_XP], 1)

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.block import ACTION_MASKS, GameBlock, GameSettings
 from tedg.envs.crew import Crew
+from tedg.envs.digests import Shown
 from tedg.envs.games import episode_end
 from tedg.envs.groups import step_groups
 from tedg.envs.memory import GameMemory
-from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step, strayed_from
+from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step
 from tedg.envs.seeds import Seeds, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.processes import split
@@ -32,11 +33,11 @@ class NetHackVectorEnv:
     the name or path of one, `seeds(env, episode)` the seed of each game. With `action_mask="none"` every
     action counts as legal, while the rule features still tell what the rules say.
 
-    `num_workers` processes play the games, None as many as there are cores for this process; with 0 this
-    process does. Rollouts are the same bit for bit, for any number of groups too. Every observation owns its
-    memory. Workers start at the first reset. One that dies, or takes longer than `step_seconds` for its share
-    of a step, is replaced, and its games are lost (see `Step`); WorkerError is raised when that happens too
-    often.
+    `num_workers` processes play the games: with None one for every core that this process may use, with 0
+    this process itself. Rollouts are the same bit for bit for any number of workers and groups. Every
+    observation owns its memory. Workers start at the first reset. One that dies, or takes longer than
+    `step_seconds` for its share of a step, is replaced, and its games are lost (see `Step`). WorkerError is
+    raised when that happens too often.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class NetHackVectorEnv:
         )
         memory = self._players.memory
         self._memory = [memory.rows(rows) for rows in self.groups]
-        self._slots: list[int] | None = None  # of each group, the one of the two that is written
+        self._slots: list[int] | None = None  # which of the two observations each group wrote last
         self._sent = [False] * len(self.groups)
         self._actions = [bytearray() for _ in range(num_envs)]  # taken in each running game
         self._shown = memory.episodes.copy()  # the running games as far as they were handed out
@@ -86,10 +87,10 @@ class NetHackVectorEnv:
         lost: list[EpisodeEnd] = []
         while True:
             self._begin(positions)
-            shown = self._observation()
-            strayed = strayed_from(positions, shown)
+            shown = self._all_shown()
+            strayed = shown.strayed(positions)
             if not strayed:
-                return Resumed(shown, lost, self._players.take_incidents())
+                return Resumed(shown.observation, lost, self._players.take_incidents())
             lost += [self._lost(env, positions[env]) for env in strayed]
             onward = {env: Position(positions[env].episode + 1) for env in strayed}
             positions = [onward.get(env, position) for env, position in enumerate(positions)]
@@ -98,7 +99,7 @@ class NetHackVectorEnv:
         """See `VectorEnv.positions`."""
         if self._slots is None or any(self._sent):
             raise RuntimeError("positions are known after a reset, and not during a step")
-        shown, numbers = self._observation(), self._shown["number"].tolist()
+        shown, numbers = self._all_shown(), self._shown["number"].tolist()
         return [
             Position(number, bytes(actions), shown.digest(env))
             for env, (number, actions) in enumerate(zip(numbers, self._actions, strict=True))
@@ -115,12 +116,19 @@ class NetHackVectorEnv:
         self._shown[:] = self._players.memory.episodes
 
     def _lost(self, env: int, position: Position) -> EpisodeEnd:
-        """A game that did not come to its position again; score and return are as far as it came."""
+        """The end of a game that did not reach its position again; score and return are as far as it got."""
         came = episode_end(self._shown[env], env, "lost")
         return replace(came, seed=self._seeds(env, position.episode), length=len(position.actions))
 
+    def _all_shown(self) -> Shown:
+        """Everything that all games show now; no step may be under way.
+
+        Ended games have been followed by the next ones by then, so no frame is blank.
+        """
+        return Shown(self._observation(), self._players.memory.frames)
+
     def _observation(self) -> Observation:
-        """What all games show now, as copies."""
+        """The observations of all games now, as copies."""
         assert self._slots is not None
         shown = zip(self._memory, self._slots, strict=True)
         return Observation.concatenate([memory.observations[slot] for memory, slot in shown])
@@ -168,7 +176,7 @@ class NetHackVectorEnv:
         )
 
     def _note_lost(self, env: int, row: int, memory: GameMemory, slot: int) -> None:
-        """Write down that a game was lost in this step: cut off where it was last seen."""
+        """Write down that a game was lost in this step, which cut it off where it was last seen."""
         memory.reward[row] = 0.0
         memory.terminated[row], memory.truncated[row] = False, True
         for name, final in memory.final.items():

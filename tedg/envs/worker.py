@@ -20,7 +20,8 @@ from tedg.envs.observation import Position
 from tedg.envs.seeds import Seeds
 from tedg.processes import MESSAGE_BYTES, attach, serving
 
-BEGIN, RESET, STEP = range(3)  # at the positions of the setup, at the beginning of the plan, one step
+# Begin at the positions of the setup, begin at the beginning of the plan, or take one step.
+BEGIN, RESET, STEP = range(3)
 
 
 @dataclass(frozen=True, slots=True)

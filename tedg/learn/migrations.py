@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from tedg.envs.digests import SCHEMA_2
 from tedg.store.checkpoint import SCHEMA, Checkpoint
 from tedg.store.torch_state import process_generators, rng_tensors
 
@@ -39,4 +40,13 @@ def _from_1(saved: Checkpoint, warn: Warn) -> Checkpoint:
     )
 
 
-_STEPS = {1: _from_1}
+def _from_2(saved: Checkpoint, _: Warn) -> Checkpoint:
+    """Schema 2 computed the digests of running games by a rule of its own, which is used for them again."""
+    positions = [
+        {**place, "digest": None if place["digest"] is None else SCHEMA_2 + place["digest"]}
+        for place in saved.state["positions"]
+    ]
+    return replace(saved, schema=3, state={**saved.state, "positions": positions})
+
+
+_STEPS = {1: _from_1, 2: _from_2}

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from tedg.envs.observation import Observation
-from tedg.learn.exchange import Layout, part
 from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
 from tedg.models.policy import MoEPolicy
@@ -31,6 +30,7 @@ from tedg.processes import (
     serving,
     split,
 )
+from tedg.shared_memory import Layout, part
 
 MIN_SHARD = 64  # samples; smaller parts cost more in calls than a further core brings
 ANSWER_SECONDS = 600
@@ -211,10 +211,10 @@ class Shards:
         tensors["index"] = torch.empty(rows, dtype=torch.int64)
         tensors["parameters"] = value
         tensors["summands"] = value.new_empty(self._num_parts - 1, len(value))
-        layout = Layout.of(tensors)
+        layout = Layout.of({name: tensor.numpy() for name, tensor in tensors.items()})
         memory = os.memfd_create("tedg-learner")
         os.ftruncate(memory, layout.size)
-        self._shared = layout.over(mmap.mmap(memory, layout.size))
+        self._shared = _tensors(layout, memory)
         weights = io.BytesIO()
         torch.save(self._policy, weights)
         self._parameters.move(self._shared["parameters"])
@@ -235,12 +235,18 @@ class _Setup:
     channel: int  # socket
 
 
+def _tensors(layout: Layout, memory: int) -> dict[str, Tensor]:
+    """Tensors whose values lie in the file `memory`, for all processes that map it."""
+    arrays = layout.over(mmap.mmap(memory, layout.size))
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
 def serve() -> None:
     """In a child: evaluate and differentiate parts of minibatches until the parent is gone."""
     setup: _Setup = attach()
     torch.set_num_threads(1)
     with serving(setup.channel) as channel:
-        shared = setup.layout.over(mmap.mmap(setup.memory, setup.layout.size))
+        shared = _tensors(setup.layout, setup.memory)
         os.close(setup.memory)
         # From the parent's pipe, not from a file: nobody else can have written it.
         policy = torch.load(io.BytesIO(setup.policy), weights_only=False)

@@ -28,7 +28,7 @@ from torch import Tensor
 from tedg.errors import DivergedError, StorageError
 from tedg.inert import inert
 
-SCHEMA = 2  # what a run puts into its checkpoints; see `tedg.learn.migrations` for the earlier ones
+SCHEMA = 3  # what a run puts into its checkpoints; see `tedg.learn.migrations` for the earlier ones
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
 _GROUP = re.compile(r"([a-z][a-z0-9_]*)\.safetensors")

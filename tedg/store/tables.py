@@ -13,14 +13,15 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
 
-EPISODE_COLUMNS = ("update", "env_steps", *(f.name for f in fields(EpisodeEnd)))
+_EPISODE_TYPES: dict[str, type] = {"update": int, "env_steps": int, **get_type_hints(EpisodeEnd)}
+EPISODE_COLUMNS = tuple(_EPISODE_TYPES)
 
 
 class MetricsLog:
@@ -100,11 +101,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def read_episodes(path: Path) -> list[dict[str, Any]]:
     """All whole rows as `EPISODE_COLUMNS`, numbers as numbers, oldest first. StorageError for other rows."""
-    kinds: dict[str, Callable[[str], Any]] = {"episode_return": float, "score": float, "end": str}
     with _damage(path):
         text = b"".join(_whole_lines(path)).decode()
         return [
-            {name: kinds.get(name, int)(value) for name, value in zip(EPISODE_COLUMNS, row, strict=True)}
+            {name: kind(value) for (name, kind), value in zip(_EPISODE_TYPES.items(), row, strict=True)}
             for row in list(csv.reader(io.StringIO(text)))[1:]
         ]
 

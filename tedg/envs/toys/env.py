@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tedg.envs.actions import NUM_ACTIONS
+from tedg.envs.digests import Shown
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
 from tedg.envs.groups import step_groups
 from tedg.envs.noise import step_noise
@@ -18,7 +19,6 @@ from tedg.envs.observation import (
     Position,
     Resumed,
     Step,
-    strayed_from,
 )
 from tedg.envs.seeds import Seeds
 from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
@@ -82,7 +82,7 @@ class ToyVectorEnv:
     def resume(self, positions: Sequence[Position]) -> Resumed:
         """See `VectorEnv.resume`."""
         shown = self._begin(positions)
-        strayed = strayed_from(positions, shown)
+        strayed = Shown(shown, None).strayed(positions)
         if not strayed:
             return Resumed(shown, [])
         lost = [self._end(env, "lost") for env in strayed]
@@ -93,7 +93,7 @@ class ToyVectorEnv:
         """See `VectorEnv.positions`."""
         if not self._shown or self._steps:
             raise RuntimeError("positions are known after a reset, and not during a step")
-        shown = Observation.concatenate(self._shown)
+        shown = Shown(Observation.concatenate(self._shown), None)
         return [
             Position(int(self._episode[env]), bytes(self._actions[env]), shown.digest(env))
             for env in range(self.num_envs)

@@ -12,7 +12,7 @@ from tedg.envs.glyphs import NUM_GLYPHS
 from tedg.envs.observation import Observation
 from tedg.envs.sizes import CROP, MAP_COLUMNS, MAP_ROWS, OVERVIEW_SHAPE
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import Game, Ints, Verdict, show_crop
+from tedg.envs.toys.game import Game, Ints, Verdict
 from tedg.hypergraph.schema import Hypergraph
 
 ACTION_IF_CUE, ACTION_IF_NOT = 1, 2  # always legal
@@ -46,7 +46,7 @@ class Fake(Game):
         frame.mask[:, [ACTION_IF_CUE, ACTION_IF_NOT]] = True
         for axis, cells in enumerate((MAP_ROWS, MAP_COLUMNS)):
             frame.hero[:, axis] = REACH + draws.integers(cells - 2 * REACH)
-        show_crop(frame, draws.integers(NUM_GLYPHS, CROP, CROP))
+        frame.crop[:] = draws.integers(NUM_GLYPHS, CROP, CROP)
         kinds = draws.integers(OVERVIEW_SHAPE[2], *OVERVIEW_SHAPE[:2])[..., None]
         cells_of_block = frame.overview.max(axis=3, keepdims=True)
         frame.overview[:] = 0

@@ -12,7 +12,7 @@ from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.features import STATE_DIM
 from tedg.envs.glyphs import CATEGORY_RANGES, STONE
 from tedg.envs.observation import Observation
-from tedg.envs.sizes import CROP, MAP_COLUMNS, MAP_ROWS, OVERVIEW_SHAPE
+from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
 from tedg.envs.toys.draws import Draws
 from tedg.hypergraph.schema import Hypergraph
 
@@ -71,21 +71,10 @@ def blank(num_games: int, num_atoms: int) -> Observation:
         mask=np.ones((num_games, NUM_ACTIONS), np.bool_),
         crop=np.full((num_games, CROP, CROP), STONE, np.int16),
         overview=overview,
-        glyphs=np.full((num_games, MAP_ROWS, MAP_COLUMNS), STONE, np.int16),
         hero=np.tile(np.array(HERO, np.int16), (num_games, 1)),
         hostile_dirs=np.zeros((num_games, 8), np.bool_),
         noise=np.zeros(num_games, np.int64),
     )
-
-
-def show_crop(frame: Observation, crop: npt.NDArray[np.integer]) -> None:
-    """Put `crop` [n, 9, 9] around every hero, into the frame's crop and into its map."""
-    frame.crop[:] = crop
-    reach = np.arange(CROP) - CROP // 2
-    game = np.arange(len(crop))[:, None, None]
-    row = frame.hero[:, 0, None, None] + reach[:, None]
-    column = frame.hero[:, 1, None, None] + reach
-    frame.glyphs[game, row, column] = crop
 
 
 def allow_only(frame: Observation, actions: Ints | list[int]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tedg.envs.observation import Observation
 from tedg.envs.sizes import CROP
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import Game, Ints, Verdict, allow_only, glyph_of, show_crop
+from tedg.envs.toys.game import Game, Ints, Verdict, allow_only, glyph_of
 
 SIZE = 5  # the cells that can be named are a square of SIZE x SIZE around the hero
 KINDS = np.array([glyph_of(name) for name in ("GOLD", "FOUNTAIN")], np.int16)
@@ -35,7 +35,7 @@ class Needle(Game):
         """Fill the cells and name one."""
         games = np.arange(len(frame))
         frame.atoms[games, draws.integers(SIZE * SIZE)] = True
-        show_crop(frame, KINDS[draws.integers(len(KINDS), CROP, CROP)])
+        frame.crop[:] = KINDS[draws.integers(len(KINDS), CROP, CROP)]
         allow_only(frame, FIRST_ACTION + np.arange(len(KINDS)))
 
     def judge(self, frame: Observation, turn: Ints, action: Ints, draws: Draws) -> Verdict:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tedg.envs.observation import Observation
 from tedg.envs.toys.draws import Draws
-from tedg.envs.toys.game import Game, Ints, Verdict, allow_only, glyph_of, show_crop
+from tedg.envs.toys.game import Game, Ints, Verdict, allow_only, glyph_of
 
 GLYPHS = np.array([glyph_of(name) for name in ("GOLD", "FOUNTAIN", "TREE", "GRAVE")], np.int16)
 FIRST_ACTION = 1  # action FIRST_ACTION + k is the right one in context k
@@ -43,7 +43,7 @@ class Probe(Game):
         if "atoms" in self.told_by:
             frame.atoms[games, context] = True
         if "crop" in self.told_by:
-            show_crop(frame, np.broadcast_to(GLYPHS[context, None, None], frame.crop.shape))
+            frame.crop[:] = GLYPHS[context, None, None]
         if "state" in self.told_by:
             frame.state[games, context] = 1
         allow_only(frame, FIRST_ACTION + np.arange(self.answers))
