@@ -247,7 +247,7 @@ def test_an_edited_manifest_is_noticed(tmp_path):
 def test_another_schema_is_refused(tmp_path):
     path = save(tmp_path, 1, groups(), {})
     reseal(path, schema=99)
-    with pytest.raises(StorageError, match="schema 99, this version reads 1 to 2"):
+    with pytest.raises(StorageError, match="schema 99, this version reads 1 to 3"):
         load(path)
 
 

@@ -101,7 +101,7 @@ def test_an_error_of_a_run_obeys_nothing(
         raise error(hostile)
 
     monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, experimental_rerun=None))
-    monkeypatch.setattr(train, "_check", lambda flags: 1)
+    monkeypatch.setattr(train, "_validate", lambda flags: 1)
     monkeypatch.setattr(train, "from_hydra", lambda cfg: None)
     monkeypatch.setattr(train, "_hand_to_hydra", lambda flags, job: job(None))
     monkeypatch.setattr(train.HydraConfig, "get", lambda: SimpleNamespace(mode=train.RunMode.MULTIRUN))
@@ -118,7 +118,7 @@ def test_a_bug_that_raises_a_value_error_is_no_wrong_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, experimental_rerun=None))
-    monkeypatch.setattr(train, "_check", lambda flags: 1)
+    monkeypatch.setattr(train, "_validate", lambda flags: 1)
 
     def fail(*_: Any) -> None:
         raise ValueError("a bug")
