@@ -145,6 +145,7 @@ def test_an_unfinished_parent_does_not_count(compose_tiny: Compose) -> None:
     assert training.calls[0][1] is None
 
 
+@pytest.mark.more
 def test_a_half_done_run_keeps_the_start_it_began_with(compose_tiny: Compose) -> None:
     with pytest.raises(Stopped):
         app.run(compose_tiny("stage=transition"), FakeTraining(Stopped(130)), Lines())

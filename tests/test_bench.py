@@ -121,6 +121,7 @@ def canned(job):
     return {"steps_per_second": 1000.0}
 
 
+@pytest.mark.more
 def test_every_measurement_is_a_function_that_exists():
     measurements = plan(read_flags([]), find_variants([]))
     assert {one.part for one in measurements} == set(PARTS)

@@ -387,6 +387,7 @@ def test_a_learning_rate_far_too_high_is_found(compose_tiny: Compose) -> None:
     assert said.has("try stage.learning_rate=0.5 (now 1)")
 
 
+@pytest.mark.more
 def test_a_run_that_diverges_is_judged_too_and_keeps_its_own_exit_code(compose_tiny: Compose) -> None:
     composed = compose_tiny(*CHECKED, "stage.learning_rate=1e30")
     for _ in range(2):  # when it happens, and when it is shown again

@@ -25,7 +25,7 @@ def refusal(*overrides: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.more_than_first(12)
+@pytest.mark.more_than_first(8)
 @pytest.mark.parametrize(
     ("override", "key", "right"),
     [
@@ -136,6 +136,7 @@ def test_every_job_of_a_sweep_is_checked() -> None:
     assert keys == ["fusion=cros_attn", "ppo.gamma=2.0", "ppo.gamma=3.0"]
 
 
+@pytest.mark.more
 def test_a_sweep_has_every_combination_and_no_shared_directory() -> None:
     jobs = compose_all(["fusion=concat,cross_attn", "stage=warmup,transition"], multirun=True)
     assert [job.config.name for job in jobs] == [
@@ -230,6 +231,7 @@ def test_the_command_refuses_without_torch_and_creates_nothing(arguments: list[s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.more
 def test_help_and_cfg_work_anywhere_without_torch(tmp_path: Path) -> None:
     def output(*arguments: str) -> str:
         command = [sys.executable, "-c", REFUSE_IMPORT, *arguments]
@@ -282,7 +284,7 @@ def test_every_option_of_every_group_is_valid() -> None:
             compose([*outer, f"+{group}={option}" if group == "experiment" else f"{group}={option}"])
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [

@@ -42,6 +42,7 @@ def make(option, *overrides):
     return env, policy, learner, stage.settings(0)
 
 
+@pytest.mark.more_than_first(12)
 @every_option
 def test_outputs_have_their_shapes_and_ranges(option):
     env, policy, _, settings = make(option)

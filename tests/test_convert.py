@@ -264,6 +264,7 @@ STATED = st.dictionaries(
 )
 
 
+@pytest.mark.more
 @settings(max_examples=60, deadline=None)
 @given(STATED, st.randoms())
 def test_every_graph_converts_counts_add_up_and_edge_order_is_nothing(

@@ -61,6 +61,7 @@ def shown():
     return found
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize("name", [*FIELDS, *(f"frames.{key}" for key in FRAME_KEYS)])
 def test_a_change_anywhere_in_a_game_changes_its_digest_alone(name, shown):
     positions = [Position(digest=shown.digest(env)) for env in range(5)]
@@ -71,6 +72,7 @@ def test_a_change_anywhere_in_a_game_changes_its_digest_alone(name, shown):
     assert changed.strayed(positions) == [3]
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_positions_tell_a_cell_of_the_map_that_no_observation_shows(workers):
     env = nethack(workers)
@@ -83,6 +85,7 @@ def test_positions_tell_a_cell_of_the_map_that_no_observation_shows(workers):
     env.close()
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_after_a_death_the_next_games_first_frame_counts(workers):
     env = make_games(num_envs=8, cap=10**6, num_workers=workers)
@@ -102,6 +105,7 @@ def test_after_a_death_the_next_games_first_frame_counts(workers):
         one.close()
 
 
+@pytest.mark.more
 def test_games_that_wait_for_a_new_worker_are_still_told_by_their_last_frames(started):
     env = make_games(num_envs=4, num_workers=1)
     env.reset()
@@ -137,6 +141,7 @@ def test_a_game_of_schema_2_that_strays_is_given_up(kind):
     env.close()
 
 
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize("name", [*FIELDS, "frames.glyphs"])
 def test_digests_of_schema_2_tell_a_change_of_what_was_observed_then(name, shown):
     positions = [Position(digest=shown._digest_of_schema_2(env)) for env in range(5)]

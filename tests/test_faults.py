@@ -76,7 +76,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_its_last_checkpoint_whole(
     assert_equal(contents(tmp_path / "run"), contents(tmp_path / "whole"))
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize("last", ["the end", "a stop"])
 def test_the_last_save_must_succeed(last, compose_tiny, tmp_path, monkeypatch):
     config = compose_tiny("budget.env_steps=192", "checkpoint.every_updates=100").config
@@ -200,6 +200,7 @@ def test_rewards_times_1e30_end_the_run(compose_tiny, tmp_path, monkeypatch):
         run(config, tmp_path / "run")
 
 
+@pytest.mark.more
 def test_a_policy_that_jumps_is_put_back_and_then_ends_the_run(compose_tiny, tmp_path):
     config = compose_tiny("budget.env_steps=640", "ppo.max_kl=1e-12", "ppo.num_epochs=2").config
     with pytest.raises(DivergedError, match=r"train/kl is [\d.e-]+, above ppo.max_kl=1e-12"):
@@ -210,6 +211,7 @@ def test_a_policy_that_jumps_is_put_back_and_then_ends_the_run(compose_tiny, tmp
     fresh.close()
 
 
+@pytest.mark.more
 def test_a_bundle_that_cannot_be_written_is_a_storage_error(compose_tiny, tmp_path, monkeypatch):
     with_rewards(monkeypatch, lambda reward, step: reward * math.nan)
     (tmp_path / "run").mkdir()

@@ -10,7 +10,7 @@ from support.models import FUSIONS, STAGES, batch, toy
 from tedg.models.routing import Softmax, Sparsemax
 
 
-@pytest.mark.more_than_first(4)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("logic", ["hypergraph_gat", "none"])
 @pytest.mark.parametrize("vision", ["glyph", "state"])

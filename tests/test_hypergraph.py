@@ -310,6 +310,7 @@ def load_or_refuse(path: Path) -> None:
         assert hypergraph.digest
 
 
+@pytest.mark.more
 @FUZZ
 @given(text=st.text() | st.binary())
 def test_fuzz_any_bytes(tmp_path: Path, text: str | bytes) -> None:

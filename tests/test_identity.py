@@ -15,7 +15,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
     return run_id(compose(overrides).config, parent)
 
 
-@pytest.mark.more_than_first(6)
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -106,6 +106,7 @@ PINNED = {
 }
 
 
+@pytest.mark.more_than_first(8)
 @pytest.mark.parametrize(("known", "overrides"), PINNED.items(), ids=PINNED)
 def test_ids_stay(known: str, overrides: list[str]) -> None:
     assert identity(*overrides) == known

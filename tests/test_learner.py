@@ -36,7 +36,7 @@ def prepare(*overrides, double=False):
     return learner, settings, collector.collect(settings)
 
 
-@pytest.mark.more_than_first(6)
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("vision", ["glyph", "state"])
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -70,6 +70,7 @@ def test_only_the_missing_games_are_played(
     assert json.loads((finished / "result.json").read_text()) == stored
 
 
+@pytest.mark.more
 def test_another_player_plays_what_the_policy_played(
     compose_tiny: Compose, finished: Path, played: list[tuple[int, ...]]
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_run_without_weights_says_that_fewer_are_shown(compose_tiny: Compose, 
     assert (finished / "result.json").read_bytes() == before
 
 
+@pytest.mark.more
 def test_a_result_without_a_table_is_taken_at_its_word(
     compose_tiny: Compose, finished: Path, played: list[tuple[int, ...]]
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_result_without_a_table_is_taken_at_its_word(
     assert played == [(600000, 600001)]
 
 
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("content", ["", "player,seed\n", "{header}policy,0,x,1,1.0,1.0,1,1,death\n"])
 def test_a_damaged_table_is_named(content: str, compose_tiny: Compose, finished: Path) -> None:
     header = (finished / "games.csv").read_text().splitlines(keepends=True)[0]

@@ -24,6 +24,7 @@ def digests() -> tuple[str, str]:
     return provenance.code_digest(), provenance.training_digest()
 
 
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize(
     ("place", "trains"),
     [

@@ -41,7 +41,7 @@ def refused(directory: Path, *arguments: str, before: tuple[str, ...] = ()) -> s
     return done.stderr
 
 
-@pytest.mark.more_than_first(5)
+@pytest.mark.more_than_first(3)
 @pytest.mark.parametrize(
     ("arguments", "key"),
     [
@@ -81,6 +81,7 @@ def test_the_command_refuses_such_a_place_at_once(arguments: tuple[str, ...], tm
     assert os.times().children_user - started[1] < 3
 
 
+@pytest.mark.more
 def test_mode_bits(tmp_path: Path) -> None:
     before: tuple[str, ...] = ()
     if os.geteuid() == 0:

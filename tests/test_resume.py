@@ -121,6 +121,7 @@ def test_a_game_that_strays_is_counted_and_cut_off(compose_tiny, tmp_path):
     assert int(lost[4]) == len(places[2]["actions"]) // 2
 
 
+@pytest.mark.more
 def test_a_checkpoint_of_another_run_is_refused(compose_tiny, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -286,6 +287,7 @@ def test_another_architecture_is_refused_key_by_key(compose_tiny, tmp_path):
     assert "init_except" in message
 
 
+@pytest.mark.more
 def test_parts_that_are_excepted_stay_fresh(compose_tiny, tmp_path):
     config = compose_tiny("fusion=concat", "eval.games=0").config
     run(config, tmp_path / "parent")
@@ -311,6 +313,7 @@ def test_parts_that_are_excepted_stay_fresh(compose_tiny, tmp_path):
         )
 
 
+@pytest.mark.more
 def test_one_checkpoint_can_be_the_start(compose_tiny, tmp_path):
     run(compose_tiny("budget.env_steps=256", "eval.games=0").config, tmp_path / "parent")
     second = tmp_path / "parent" / "checkpoints" / "ckpt-000000000002"

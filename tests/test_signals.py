@@ -71,7 +71,7 @@ def training(tmp_path):
         one.process.stdout.close()
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR2, 75)],

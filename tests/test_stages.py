@@ -84,6 +84,7 @@ def test_each_stage_has_its_learning_rate_and_losses():
     assert [w.auxiliary["overlap"] for w in weights] == [0.0, 0.03, 0.05]
 
 
+@pytest.mark.more
 def test_a_preset_reaches_every_stage_alone_and_in_the_curriculum():
     for preset in ("described", "default"):
         config = compose(["stage=curriculum", f"preset={preset}"]).config

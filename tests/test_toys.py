@@ -43,7 +43,7 @@ def play(env, player, steps):
     return history
 
 
-@pytest.mark.more_than_first(4)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("game", GAMES)
 def test_frames_fit_the_observation_space(game):
     env = make(game)
@@ -60,7 +60,7 @@ def test_frames_fit_the_observation_space(game):
         assert (seen.hero < (21 - 4, 79 - 4)).all()
 
 
-@pytest.mark.more_than_first(4)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("game", GAMES)
 def test_a_game_is_the_same_in_any_vector(game):
     together = play(make(game), RandomLegalPlayer(32, 0), 12)
@@ -71,7 +71,7 @@ def test_a_game_is_the_same_in_any_vector(game):
             np.testing.assert_array_equal(x[:3], y, err_msg=name)
 
 
-@pytest.mark.more_than_first(4)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize("game", sorted(LEVELS))
 def test_optimum_and_chance_are_as_documented(game):
     best, chance = LEVELS[game]

@@ -249,6 +249,7 @@ def test_attention_over_one_token_is_warned_about(vision, fusion, warned, compos
     assert result["warnings"] == console.warnings
 
 
+@pytest.mark.more
 def test_weights_of_another_run_are_the_start(compose_tiny, tmp_path):
     for name in ("parent", "child"):
         (tmp_path / name).mkdir()

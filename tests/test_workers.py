@@ -77,6 +77,7 @@ def test_rollouts_of_a_policy_are_the_same_too():
     assert rollouts[0][1].truncated.any()
 
 
+@pytest.mark.more
 def test_groups_may_be_stepped_in_any_order_and_reset_begins_anew():
     env = make_games(num_envs=4, num_workers=2)
     first = values_of(env.reset())
