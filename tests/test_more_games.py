@@ -94,6 +94,26 @@ def test_a_run_without_weights_says_that_fewer_are_shown(compose_tiny: Compose, 
 
 
 @pytest.mark.more
+def test_a_player_without_weights_needs_none(compose_tiny: Compose, finished: Path) -> None:
+    shutil.rmtree(finished / "checkpoints")
+    _, said = again(compose_tiny, "eval.players=[random,script]")
+    assert not said.has("they cannot be played")
+    assert json.loads((finished / "result.json").read_text())["evaluation"]["script"]["games"] == 2
+
+
+def test_a_run_that_another_process_finished_meanwhile_plays_them_too(
+    compose_tiny: Compose, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result appears between the first look and the moment when the directory is owned."""
+    looks = iter([None])
+    read = app.read_json
+    monkeypatch.setattr(app, "read_json", lambda path: next(looks, read(path)))
+    result, said = again(compose_tiny, "eval.games=3")
+    assert not result.trained
+    assert said.has("playing 1 of policy, 1 of random")
+
+
+@pytest.mark.more
 def test_a_result_without_a_table_is_taken_at_its_word(
     compose_tiny: Compose, finished: Path, played: list[tuple[int, ...]]
 ) -> None:

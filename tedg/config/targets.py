@@ -52,11 +52,8 @@ def refusal(target: object) -> str | None:
 
 def package_place(package: str) -> Path | None:
     """The folder of a package or the file of a single module, found without importing it; else None."""
-    spec = importlib.util.find_spec(package.partition(".")[0])
-    if spec is None or spec.origin is None:
-        return None
-    origin = Path(spec.origin)
-    return origin.parent if origin.name == "__init__.py" else origin
+    source = _source_of(package)
+    return source.parent if source is not None and source.name == "__init__.py" else source
 
 
 def _source_of(module: str) -> Path | None:

@@ -57,10 +57,18 @@ def play_missing(
 ) -> GamesByPlayer:
     """`known` with the games of the seeds in `missing`, the policy's with the run's newest weights.
 
-    Raises ConfigError where the run has no checkpoint, StorageError and Stopped.
+    Raises ConfigError where the policy has to play and the run has no checkpoint, StorageError and Stopped.
     """
-    device = make_device(config)
     set_threads(config)
+    policy = _trained_player(config, run_dir) if POLICY in missing else None
+    played = _play_lists(config, policy, missing, stop)
+    names = dict.fromkeys([*known, *played])
+    return {name: {**known.get(name, {}), **played.get(name, {})} for name in names}
+
+
+def _trained_player(config: RunConfig, run_dir: Path) -> PolicyPlayer:
+    """The policy of a finished run, under the settings that its last stage ends with."""
+    device = make_device(config)
     stages, _ = make_schedule(config)
     settings = stages[-1].settings(stages[-1].end)
     env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
@@ -69,9 +77,7 @@ def play_missing(
     finally:
         env.close()
     load_weights(policy, run_dir)
-    played = _play_lists(config, PolicyPlayer(policy, settings, device, config.seed), missing, stop)
-    names = dict.fromkeys([*known, *played])
-    return {name: {**known.get(name, {}), **played.get(name, {})} for name in names}
+    return PolicyPlayer(policy, settings, device, config.seed)
 
 
 def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -81,16 +87,21 @@ def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[
 
 
 def _play_lists(
-    config: RunConfig, policy: Player, lists: Mapping[str, Sequence[int]], stop: StopFlag
+    config: RunConfig, policy: Player | None, lists: Mapping[str, Sequence[int]], stop: StopFlag
 ) -> GamesByPlayer:
-    """Every player's list of games; players with equal lists share one vector of environments."""
+    """Every player's list of games; players with equal lists share one vector of environments.
+
+    `policy` may be None where it has no list.
+    """
     played: GamesByPlayer = {}
     for seeds in dict.fromkeys(tuple(seeds) for seeds in lists.values() if seeds):
         width = min(len(seeds), MAX_ENVS)
         env = make_env(config, listed_seeds(seeds, width), width)
         try:
             for name in (name for name, own in lists.items() if tuple(own) == seeds):
-                player = policy if name == POLICY else make_player(name, width, config.seed, env.spec)
+                yardstick = name != POLICY
+                player = make_player(name, width, config.seed, env.spec) if yardstick else policy
+                assert player is not None
                 played[name] = {end.seed: end for end in play(env, player, len(seeds), stop)}
         finally:
             env.close()

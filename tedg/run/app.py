@@ -64,30 +64,11 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     rundir.make(run_dir)
     with rundir.owned(run_dir):
         done = read_json(run_dir / rundir.RESULT)  # by a process that owned it until now
-        if done is not None:
-            return _show(config, start, run_dir, done, say)
-        begun = _begin(composed, start, run_dir, session(str(device), _threads(config)))
-        say(f"run {start.run_id} in {run_dir}")
-        if start.note is not None:
-            say(start.note)
-        if begun:
-            say("this run was begun before and goes on from its newest checkpoint")
-        try:
-            with stop_on_signals() as stop:
-                outcome = (train or _train)(config, run_dir, start.directory, stop)
-        except DivergedError as error:
-            values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
-            _check(config, run_dir, values, say)
-            raise
-        except Stopped as error:
-            say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
-            if error.exit_code == PREEMPTED:
-                requeue(say)
-            raise
-        except (StorageError, WorkerError):
-            say(f"when that is repaired, go on with: {shlex.join(command(composed))}")
-            raise
-        values = _finish(run_dir, start, {**outcome, "status": "finished"})
+        if done is None:
+            now = session(str(device), _threads(config))
+            values = _train_to_the_end(composed, start, run_dir, now, train or _train, say)
+    if done is not None:  # shown when it is no longer owned: whoever plays more games owns it for that time
+        return _show(config, start, run_dir, done, say)
     for line in result_lines(values):
         say(line)
     failed = _check(config, run_dir, values, say)
@@ -95,6 +76,34 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, values, trained=True)
+
+
+def _train_to_the_end(
+    composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any], train: Train, say: Say
+) -> dict[str, Any]:
+    """Begin or resume the run in a directory that this process owns; the result, which is written too."""
+    begun = _begin(composed, start, run_dir, now)
+    say(f"run {start.run_id} in {run_dir}")
+    if start.note is not None:
+        say(start.note)
+    if begun:
+        say("this run was begun before and goes on from its newest checkpoint")
+    try:
+        with stop_on_signals() as stop:
+            outcome = train(composed.config, run_dir, start.directory, stop)
+    except DivergedError as error:
+        values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
+        _check(composed.config, run_dir, values, say)
+        raise
+    except Stopped as error:
+        say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
+        if error.exit_code == PREEMPTED:
+            requeue(say)
+        raise
+    except (StorageError, WorkerError):
+        say(f"when that is repaired, go on with: {shlex.join(command(composed))}")
+        raise
+    return _finish(run_dir, start, {**outcome, "status": "finished"})
 
 
 def _place(composed: Composed) -> tuple[Start, Path]:
