@@ -35,7 +35,7 @@ bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick" (ARGS
 test: $(INSTALLED) ## run the tests of every module and every earlier mistake (under three minutes)
 	@$(BIN)/python -m pytest -n 2 -m "not more and not slow" $(ARGS)
 
-test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (ten minutes)
+test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (fifteen minutes)
 	@$(BIN)/python -m pytest -n 2 -m "more and not slow" $(ARGS)
 
 test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too

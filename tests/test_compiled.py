@@ -28,6 +28,16 @@ def test_any_change_of_the_package_has_a_cache_of_its_own(tmp_path, monkeypatch)
     assert cache_of(tmp_path / "other", "FIRST, SECOND = 1, 0") != before
 
 
+def test_a_change_of_the_sizes_in_envs_counts_for_kernels_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiled, "PACKAGE", tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "sizes.py").write_text("CROP = 9")
+    before = cache_of(tmp_path / "models", "ANY = 1")
+    (tmp_path / "envs" / "sizes.py").write_text("CROP = 7")
+    assert cache_of(tmp_path / "other", "ANY = 1") != before
+
+
 def test_other_users_of_numba_keep_their_cache():
     before = config.CACHE_DIR
     assert compiled.kernel(lambda x: x + 1)(1) == 2
