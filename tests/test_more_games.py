@@ -84,6 +84,14 @@ def test_another_player_plays_what_the_policy_played(
     }
 
 
+def test_a_run_that_played_none_plays_them_when_it_is_asked(compose_tiny: Compose) -> None:
+    before = app.run(compose_tiny(*FASTEST, "eval.games=0"), say=Lines())
+    assert before.values["evaluation"] == {}
+    result, _ = again(compose_tiny)
+    assert (result.run_dir, result.trained) == (before.run_dir, False)
+    assert [row["games"] for row in result.values["evaluation"].values()] == [2, 2]
+
+
 def test_a_run_without_weights_says_that_fewer_are_shown(compose_tiny: Compose, finished: Path) -> None:
     shutil.rmtree(finished / "checkpoints")
     before = (finished / "result.json").read_bytes()

@@ -181,7 +181,7 @@ def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], 
     provenance = rundir.read_provenance(run_dir)
     if provenance is not None and provenance["sessions"][-1].get("code") != code_digest():
         say("the code has changed since; remove the directory to run it again with today's")
-    if done.get("status") == "finished" and done.get("evaluation"):
+    if done.get("status") == "finished" and "evaluation" in done:
         done = _with_all_games(config, run_dir, done, say)
     for line in result_lines(done):
         say(line)
