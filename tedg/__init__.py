@@ -1,8 +1,14 @@
 """tedg: Hydra-configured ablations of neuro-symbolic reinforcement learning on NetHack."""
 
 import os
+import sys
+
+from tedg import startup
 
 __version__ = "0.1.0"
+
+# First of all, because imports take seconds, and what is printed and which signals come is not ours to choose.
+startup.begin_command(getattr(sys, "argv", []), sys.orig_argv)
 
 # Before torch loads OpenMP: waiting threads sleep instead of spinning. Spinning gains little here, and on
 # a machine that runs anything else beside it makes training several times slower.

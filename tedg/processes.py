@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tedg import scratch, streams
 from tedg.errors import FAILED, TedgError
 
 CLOSE_SECONDS = 10
@@ -88,13 +89,15 @@ def launch(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
     with theirs:
-        content = pickle.dumps(make_setup(theirs.fileno()))
+        folder = scratch.handle()
+        content = pickle.dumps(folder) + pickle.dumps(make_setup(theirs.fileno()))
+        inherited = [theirs.fileno(), *files, *(() if folder[1] is None else (folder[1],))]
         before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # children inherit the mask
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-c", f"from {serve.__module__} import {serve.__name__} as s; s()"],
                 stdin=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), *files),
+                pass_fds=inherited,
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -125,6 +128,8 @@ def end(children: Sequence[Child]) -> None:
 
 def attach() -> Any:
     """In a child: what `make_setup` made."""
+    streams.secure()
+    scratch.adopt(pickle.load(sys.stdin.buffer))
     return pickle.load(sys.stdin.buffer)
 
 

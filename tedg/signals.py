@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,14 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from tedg.errors import PREEMPTED
-
-_EXIT_CODES = {
-    signal.SIGINT: 128 + signal.SIGINT,
-    signal.SIGTERM: 128 + signal.SIGTERM,
-    signal.SIGUSR1: PREEMPTED,
-    signal.SIGUSR2: PREEMPTED,
-}
+from tedg.startup import EXIT_CODES, announces, leave
 
 
 @dataclass(slots=True)
@@ -31,7 +23,7 @@ class StopFlag:
     def request(self, signum: int) -> None:
         """Ask for the end, as the signal `signum` would."""
         self.requested = True
-        self.exit_code = _EXIT_CODES[signal.Signals(signum)]
+        self.exit_code = EXIT_CODES[signal.Signals(signum)]
 
 
 @contextmanager
@@ -48,17 +40,17 @@ def stop_on_signals() -> Iterator[StopFlag]:
     flag = StopFlag()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if signum == signal.SIGTERM and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        if announces(signum):
             flag.save = True
             return
         if flag.requested:
-            os._exit(_EXIT_CODES[signal.Signals(signum)])
+            leave(EXIT_CODES[signal.Signals(signum)])
         flag.request(signum)
 
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    before = {signum: signal.signal(signum, handle) for signum in _EXIT_CODES}
+    before = {signum: signal.signal(signum, handle) for signum in EXIT_CODES}
     try:
         yield flag
     finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -26,7 +28,14 @@ PLAIN_WIDTH = 160  # columns where the output is no terminal
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # As exceptions from here on, so that the measurement under way is ended too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(run(sys.argv[1:]))
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(errors.TERMINATED)
 
 
 def run(arguments: Sequence[str]) -> int:

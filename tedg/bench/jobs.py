@@ -32,13 +32,22 @@ class Job:
 
 def run(job: Job) -> Figures:
     """What the job measures. Raises MeasurementError, or ConfigError where the configuration is to blame."""
-    child = subprocess.run(
-        [sys.executable, "-m", "tedg.bench.child"], input=pickle.dumps(job), capture_output=True, check=False
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tedg.bench.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
+    with child:
+        try:
+            answer, errors = child.communicate(pickle.dumps(job))
+        except BaseException:  # Ctrl-C: the measurement ends as well, and takes its temporary files with it
+            child.terminate()
+            raise
     if child.returncode == 0:
-        figures: Figures = json.loads(child.stdout)
+        figures: Figures = json.loads(answer)
         return figures
-    said = child.stderr.decode(errors="replace").strip()
+    said = errors.decode(errors="replace").strip()
     if child.returncode == CONFIG:
         raise ConfigError(said)
     code = child.returncode

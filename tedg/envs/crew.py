@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tedg import scratch
 from tedg.envs.block import GameSettings
 from tedg.envs.memory import GameMemory
 from tedg.envs.observation import Position
@@ -90,7 +91,8 @@ class Crew:
         self._memory_file = os.memfd_create("tedg-games")
         os.ftruncate(self._memory_file, size)
         self.memory = GameMemory.over(mmap.mmap(self._memory_file, size), spec, self._num_envs)
-        self._folder = tempfile.mkdtemp(prefix="tedg-games-")  # what a killed worker leaves is in here
+        # What a killed worker leaves is in here.
+        self._folder = tempfile.mkdtemp(prefix="games-", dir=scratch.folder())
         # Runs at the latest when the interpreter ends, so that no worker is left waiting for its games.
         self.close = weakref.finalize(self, _end, self._workers, self._memory_file, self._folder)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tedg import scratch
 from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.block import ACTION_MASKS, GameBlock, GameSettings
 from tedg.envs.crew import Crew
@@ -223,7 +224,10 @@ class _InProcess:
         buffer = np.zeros(GameMemory.size(settings.spec, num_envs), np.uint8)
         self.memory = GameMemory.over(buffer.data, settings.spec, num_envs)
         self._groups = groups
-        self._blocks = [GameBlock(settings, seeds, rows.start, self.memory.rows(rows)) for rows in groups]
+        with scratch.temporary_files():
+            self._blocks = [
+                GameBlock(settings, seeds, rows.start, self.memory.rows(rows)) for rows in groups
+            ]
 
     def begin(self, slot: int, positions: Sequence[Position] | None) -> None:
         for block, rows in zip(self._blocks, self._groups, strict=True):

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from tedg import scratch
 from tedg.envs.observation import Observation
 from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
@@ -249,7 +250,8 @@ def serve() -> None:
         shared = _tensors(setup.layout, setup.memory)
         os.close(setup.memory)
         # From the parent's pipe, not from a file: nobody else can have written it.
-        policy = torch.load(io.BytesIO(setup.policy), weights_only=False)
+        with scratch.temporary_files():
+            policy = torch.load(io.BytesIO(setup.policy), weights_only=False)
         FlatParameters(p for p in policy.parameters() if p.requires_grad).move(shared["parameters"])
         if policy.compiled:
             policy.compile_parts()

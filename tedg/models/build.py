@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tedg import scratch
 from tedg.config.instantiate import build, locate
 from tedg.envs.glyphs import GLYPH_ATTRIBUTES
 from tedg.envs.observation import EnvSpec
@@ -19,6 +20,8 @@ Nodes = Mapping[str, Mapping[str, Any]]
 SIZE_TOLERANCE = 0.01  # of the other policy's parameters
 
 
+# PyTorch Geometric writes code for each kind of layer into a temporary file and leaves it there.
+@scratch.temporary_files()
 def build_policy(nodes: Nodes, spec: EnvSpec, hypergraph: Hypergraph, with_router: bool = True) -> MoEPolicy:
     """A policy from the nodes `vision`, `logic`, `fusion` and `policy` of a configuration.
 

@@ -19,7 +19,7 @@ from tedg.learn.setup import make_device
 from tedg.processes import WorkerError
 from tedg.run.identity import command
 from tedg.run.provenance import code_digest, session
-from tedg.run.slurm import requeue
+from tedg.slurm import requeue
 from tedg.run.starts import Start, possible_starts
 from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals

@@ -93,7 +93,8 @@ class LiveConsole:
     def _safely(self, show: Callable[[], object]) -> None:
         try:
             show()
-        except (OSError, ValueError):  # the terminal went away: training goes on
+        # The terminal went away: training goes on. Where its reader did, Rich ends the process by SystemExit.
+        except (OSError, ValueError, SystemExit):
             self._live = None
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import yaml
 from rich.console import Console
 
-from tedg import errors
+from tedg import errors, scratch
 from tedg.files import unwritable, write_json, write_text
 from tedg.hypergraph.earlier.conversion import Conversion, convert_graph
 from tedg.hypergraph.earlier.graph import EarlierGraphError, read_earlier_graph
@@ -181,7 +181,7 @@ def hypergraph_text(conversion: Conversion, shipped: Hypergraph) -> str:
 
 def _check_text(source: Path, text: str) -> None:
     """ConfigError where the result is beyond what a hypergraph file may hold."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=scratch.folder()) as directory:
         path = Path(directory) / "result.yaml"
         path.write_text(text)
         try:

@@ -1,8 +1,7 @@
-"""`python -m tedg.smoke`: does everything work? Seven parts of the networks, and training by each variant."""
+"""What `python -m tedg.smoke` tries: seven parts of the networks, and training by each variant."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import torch
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from tedg import scratch
 from tedg.config.compose import compose
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import Observation
@@ -47,7 +47,7 @@ class Bench:
     batch: Observation  # four of them
 
 
-def main() -> int:
+def try_all() -> int:
     """Try all parts; 0 if they work, 1 otherwise."""
     terminal = Terminal()
     table = Table("part", "result", "figures", title="tedg smoke test", show_lines=True)
@@ -242,7 +242,7 @@ NETWORK_PARTS: tuple[tuple[str, Callable[[Bench], Iterator[str]]], ...] = (
 
 def updates(fusion: str) -> Iterator[str]:
     """Two updates on real NetHack change the weights and finish with a result."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch.folder()) as folder:
         config = compose([f"fusion={fusion}", "budget.env_steps=1024", *SMALL]).config
         start = time.monotonic()
         result = train(config, Path(folder), None, QuietConsole(), StopFlag())
@@ -253,7 +253,3 @@ def updates(fusion: str) -> Iterator[str]:
             f"{seconds:.0f} s with evaluation, "
             f"held-out score {result['evaluation']['policy']['mean_score']:.1f} over 4 games"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

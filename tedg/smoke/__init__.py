@@ -1,0 +1,1 @@
+"""Whether everything works: seven parts of the networks, and training by each variant."""
