@@ -7,7 +7,7 @@ from tedg import startup
 
 __version__ = "0.1.0"
 
-# First of all, because imports take seconds, and what is printed and which signals come is not ours to choose.
+# First of all: the imports of a command take seconds, and a signal may come meanwhile.
 startup.begin_command(getattr(sys, "argv", []), sys.orig_argv)
 
 # Before torch loads OpenMP: waiting threads sleep instead of spinning. Spinning gains little here, and on

@@ -26,7 +26,7 @@ def secure() -> None:
     sys.stderr = sys.__stderr__ = lenient(2, sys.stderr)  # type: ignore[misc]
 
 
-def lenient(number: int, like: TextIO | None = None) -> TextIO:
+def lenient(number: int, like: TextIO | None = None) -> io.TextIOWrapper[Any]:
     """A stream to the file `number`, which stays open; it drops what cannot be written, and never raises.
 
     It buffers and encodes as `like` does, but writes letters out that this encoding lacks, as in `\\xfc`.

@@ -189,6 +189,23 @@ def test_a_lost_terminal_never_stops_a_run():
     assert live.warnings == ["w"]
 
 
+def test_nor_does_a_reader_that_went_away(monkeypatch):
+    def leave(terminal):  # as Rich does after a BrokenPipeError, but for what it does to standard output
+        raise SystemExit(1)
+
+    class Left(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(Terminal, "on_broken_pipe", leave)
+    live = LiveConsole(Terminal(file=Left(), force_terminal=True, width=80))
+    live.start({"run": "x"})
+    live.update(progress())
+    live.warn("w")
+    live.close()
+    assert live.warnings == ["w"]
+
+
 def test_the_terminal_decides(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert isinstance(make_console(), PlainConsole)

@@ -150,7 +150,8 @@ def test_losing_worker_after_worker_ends_in_an_error(monkeypatch, temporary, sta
     monkeypatch.setattr(crew, "MAX_REPLACED", 2)
     env = make_games(num_workers=2)
     env.reset()
-    assert list(temporary.iterdir()) != []
+    (folder,) = temporary.iterdir()
+    assert list(folder.iterdir()) != []
 
     def kill_and_step():
         kill(signal.SIGKILL)(started[-1])
@@ -163,6 +164,6 @@ def test_losing_worker_after_worker_ends_in_an_error(monkeypatch, temporary, sta
     assert caught.value.exit_code == FAILED
     assert len(started) == 4
     assert wait_until_gone(process.pid for process in started) == []
-    assert list(temporary.iterdir()) == []
+    assert list(folder.iterdir()) == []
     with pytest.raises(WorkerError, match="lost before"):
         search(env)

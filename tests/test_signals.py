@@ -149,6 +149,16 @@ def test_slurm_is_asked_to_run_it_again(code, training, tmp_path):
 
 
 @pytest.mark.more
+def test_so_it_is_when_nobody_reads_the_output_any_more(training, tmp_path):
+    one = training(variables=fake_scontrol(tmp_path / "bin"))
+    one.wait_for_updates()
+    one.process.stdout.close()
+    one.process.send_signal(signal.SIGUSR2)
+    assert one.process.wait(30) == 75
+    assert (tmp_path / "bin" / "calls").read_text() == "requeue 4711\n"
+
+
+@pytest.mark.more
 def test_slurm_is_left_alone_after_other_signals(training, tmp_path):
     one = training(variables=fake_scontrol(tmp_path / "bin"))
     one.wait_for_updates()

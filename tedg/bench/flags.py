@@ -36,7 +36,8 @@ examples:
 
 exit codes:
   0 done   1 some measurements failed, the others are shown   2 wrong usage or configuration
-  4 the JSON file could not be written   130 stopped by Ctrl-C (the JSON file holds what was finished)"""
+  4 the JSON file could not be written
+  130, 143 stopped by Ctrl-C or SIGTERM (the JSON file holds what was finished)"""
 
 
 @dataclass(frozen=True, slots=True)

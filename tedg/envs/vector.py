@@ -225,9 +225,7 @@ class _InProcess:
         self.memory = GameMemory.over(buffer.data, settings.spec, num_envs)
         self._groups = groups
         with scratch.temporary_files():
-            self._blocks = [
-                GameBlock(settings, seeds, rows.start, self.memory.rows(rows)) for rows in groups
-            ]
+            self._blocks = [GameBlock(settings, seeds, rows.start, self.memory.rows(rows)) for rows in groups]
 
     def begin(self, slot: int, positions: Sequence[Position] | None) -> None:
         for block, rows in zip(self._blocks, self._groups, strict=True):

@@ -19,10 +19,10 @@ from tedg.learn.setup import make_device
 from tedg.processes import WorkerError
 from tedg.run.identity import command
 from tedg.run.provenance import code_digest, session
-from tedg.slurm import requeue
 from tedg.run.starts import Start, possible_starts
 from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
+from tedg.slurm import requeue
 from tedg.store import rundir
 from tedg.store.games import asked_games, missing_games, read_games, write_games
 from tedg.watch.evidence import Evidence

@@ -44,7 +44,8 @@ example:
   python -m tedg.train env.hypergraph=earlier.yaml
 
 exit codes:
-  0 done   2 wrong usage or input (nothing was written)   4 a file could not be written"""
+  0 done   2 wrong usage or input (nothing was written)   4 a file could not be written
+  130, 143 stopped by Ctrl-C or SIGTERM"""
 
 
 @dataclass(frozen=True, slots=True)
