@@ -21,6 +21,7 @@ from peer_env import PeerError, interpreter
 from rich.console import Console
 from work import CYCLE_STEPS, GRADIENT_STEPS, WARM_UP_CYCLES, Timing
 
+from tedg import streams
 from tedg.run.provenance import session
 
 FOLDER = Path(__file__).resolve().parent
@@ -166,4 +167,5 @@ def report(timings: dict[str, list[Timing]], comparison: Comparison) -> dict[str
 
 
 if __name__ == "__main__":
+    streams.secure()  # hours of measuring do not end because nobody reads along
     sys.exit(main())

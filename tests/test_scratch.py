@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,8 +59,8 @@ def test_the_next_process_removes_what_killed_ones_left_and_nothing_else(tempora
     living = "print(flush=True); input()"
     orphan = (  # holds the folder of its killed parent, as a worker does that is busy with a step
         "lock = scratch.handle()[1]\n"
-        "subprocess.Popen(['sleep', '60'], pass_fds=[lock])\n"
-        "print(flush=True); os.kill(os.getpid(), 9)"
+        "child = subprocess.Popen(['sleep', '60'], pass_fds=[lock])\n"
+        "print(child.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     with run(MAKE + "os.kill(os.getpid(), 9)", temporary):
         pass
@@ -72,7 +73,7 @@ def test_the_next_process_removes_what_killed_ones_left_and_nothing_else(tempora
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with run(MAKE + living, temporary, **pipes) as process, run(MAKE + orphan, temporary, **pipes) as parent:
         process.stdout.readline()
-        parent.stdout.readline()
+        busy = int(parent.stdout.readline())
         parent.wait()
         before = set(folders(temporary))
         assert dead not in before
@@ -81,6 +82,7 @@ def test_the_next_process_removes_what_killed_ones_left_and_nothing_else(tempora
         assert set(folders(temporary)) == before | {os.path.basename(own)}
         assert len(os.listdir(own)) == 0
         process.communicate(b"\n")
+        os.kill(busy, signal.SIGKILL)
     assert set(others) <= {path.name for path in temporary.iterdir()}
 
 
