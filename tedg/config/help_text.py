@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from tedg.config.compose import group_options
-from tedg.files import conf_dir
+from tedg.config.compose import group_files
+from tedg.config.hydra_api import search_path_of
+from tedg.config.sources import Sources
 
 _ABOUT = """\
 Train a neuro-symbolic NetHack policy, evaluate it on held-out games, and keep everything in one directory.
@@ -66,9 +68,12 @@ _KEYS = {
 }
 
 
-def help_text() -> str:
-    """What the command does, its groups and main keys with their defaults, and its exit codes."""
-    config, groups = group_options()
+def help_text(overrides: Sequence[str] = (), sources: Sources | None = None) -> str:
+    """What the command does, its groups and main keys with their defaults, and its exit codes.
+
+    They are those of `sources` and of the search path in `overrides`; ConfigError where these are wrong.
+    """
+    config, groups = group_files(search_path_of(overrides), sources)
     lines = [_ABOUT, "groups (group=option; * is the default, + groups are only there when you name them):"]
     lines += _group_lines(config, groups)
     lines += ["", "main keys (all of them: --cfg job):"]
@@ -80,20 +85,19 @@ def help_text() -> str:
     return "\n".join([*lines, "", _RUNS])
 
 
-def _group_lines(config: DictConfig, groups: dict[str, list[str]]) -> Iterator[str]:
+def _group_lines(config: DictConfig, groups: dict[str, dict[str, Path | None]]) -> Iterator[str]:
     chosen = config.hydra.runtime.choices
     for group, options in groups.items():
         if group in chosen and len(options) < 2:
             continue
         yield f"  {group}" if group in chosen else f"  +{group}"
-        for option in options:
+        for option, file in options.items():
             mark = "*" if chosen.get(group) == option else " "
-            yield f"   {mark} {option:<20} {_about(group, option)}"
+            yield f"   {mark} {option:<20} {_about(file)}"
 
 
-def _about(group: str, option: str) -> str:
+def _about(file: Path | None) -> str:
     """The first sentence of the comment that an option's file begins with."""
-    path = conf_dir() / group / f"{option}.yaml"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file is not None else []
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return next((text for text in comments if not text.startswith("@")), "").split(". ")[0].rstrip(".")
