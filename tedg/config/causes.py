@@ -45,10 +45,15 @@ def explain_keys_of_some_jobs(jobs: Sequence[Sequence[str]], each: Sequence[Faul
             continue
         group = written.partition("=")[0].lstrip("+").split(".")[0]
         chosen = {line for i in failed for line in jobs[i] if line.startswith((f"{group}=", f"{group}/"))}
-        those = f" with {', '.join(sorted(chosen))}" if chosen else ""
-        cause = (
-            f"{written}: the jobs{those} have no such key; give them a sweep of their own without it "
-            "(runs of one paths.study share a folder)"
-        )
+        cause = no_key_in(written, sorted(chosen))
         for i in failed:
             each[i].explain(f"{written}{NO_SUCH_KEY}", cause)
+
+
+def no_key_in(override: str, choices: Sequence[str]) -> str:
+    """The fault of an override for a key that jobs with these `choices` do not have."""
+    those = f" with {', '.join(choices)}" if choices else ""
+    return (
+        f"{override}: the jobs{those} have no such key; give them a sweep of their own without it "
+        "(runs of one paths.study share a folder)"
+    )

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from tedg.config.causes import no_key_in
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line
 from tedg.config.typed import Faults
 from tedg.spelling import did_you_mean
@@ -41,8 +42,9 @@ def sound_overrides(loader: Loader, overrides: Sequence[str], sweep: bool, fault
     base = _composed(loader, good, " ".join(good), faults)
     if base is None:
         return []
+    swept = [override for _, override in known if override.is_discrete_sweep()]
     for line, override in readable:
-        if (line, override) not in groups and _validate_value(loader, base, override, faults):
+        if (line, override) not in groups and _validate_value(loader, base, override, swept, faults):
             good.append(line)
     return [line for line in overrides if line in good]
 
@@ -111,17 +113,38 @@ def _choices(override: Override) -> Iterator[Any]:
         yield from value if isinstance(value, list) else [value]  # a group may have several at once
 
 
-def _validate_value(loader: Loader, base: DictConfig, override: Override, faults: Faults) -> bool:
-    if override.is_add() or override.is_force_add():
-        return True  # whether the key may be there is for the schema to say
+def _validate_value(
+    loader: Loader, base: DictConfig, override: Override, swept: Sequence[Override], faults: Faults
+) -> bool:
+    if override.is_add() or override.is_force_add() or _has(base, override.key_or_group):
+        return True  # whether a new key may be there is for the schema to say
+    for part in swept:
+        if override.key_or_group.startswith(f"{part.key_or_group.replace('/', '.')}."):
+            faults.report(_of_swept_part(loader, override, part))
+            return False
+    known = [*_keys(OmegaConf.to_container(base, resolve=False), ""), *loader.options("", ObjectType.GROUP)]
+    faults.unknown(override.key_or_group, known, override.input_line)
+    return False
+
+
+def _of_swept_part(loader: Loader, override: Override, part: Override) -> str:
+    """What is right for a key of a group that has several values, and whose default has no such key."""
+    line, group = str(override.input_line), part.key_or_group
+    choices = [f"{group}={value}" for value in _choices(part)]
+    without = []
+    for choice in choices:
+        base = _composed(loader, [choice], choice, Faults())
+        if base is None or not _has(base, override.key_or_group):
+            without.append(choice)
+    if without:
+        return no_key_in(line, without)
+    return f"{line}: in a sweep over {group} Hydra knows only the keys of its default; write ++{line}"
+
+
+def _has(base: DictConfig, key: str) -> bool:
     node: Any = base
-    for name in override.key_or_group.split("."):
+    for name in key.split("."):
         if not isinstance(node, DictConfig) or name not in node:
-            known = [
-                *_keys(OmegaConf.to_container(base, resolve=False), ""),
-                *loader.options("", ObjectType.GROUP),
-            ]
-            faults.unknown(override.key_or_group, known, override.input_line)
             return False
         opaque = OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)
         node = None if opaque else node[name]
