@@ -125,18 +125,20 @@ def test_the_printed_commands_do_the_same_again(
     shutil.copytree(conf_dir(), own)
     write(own / "ppo/default.yaml", (own / "ppo/default.yaml").read_text().replace("gamma:", "gamma: 0.5 #"))
     write(tmp_path / "more/study/mine.yaml", "# @package _global_\npolicy: {dropout: 0.25}\n")
+    write(tmp_path / "labels/label/other.yaml", "# @package _global_\nppo: {gae_lambda: 0.5}\n")
     monkeypatch.setenv("TEDG_CONF_DIR", str(own))
     monkeypatch.setenv("ARRAY", "5")
     (ran,) = typed(
         *('seed="${oc.decode:${oc.env:ARRAY}}"', "+study=mine", "stage=transition", "name=mine"),
-        *("hydra.searchpath=[more]", "--config-dir", str(tmp_path / "more")),
+        *("hydra.searchpath=[more]", "--config-dir", "labels", "+label=other"),
     )[1]
+    here = ("hydra.searchpath=[more]",)
     printed = command(ran), parent_command(ran)
     monkeypatch.delenv("ARRAY")
     monkeypatch.delenv("TEDG_CONF_DIR")
     for line, expected in (
         (printed[0], ran.config),
-        (printed[1], compose(("+study=mine", "seed=5"), ran.sources).config),
+        (printed[1], compose((*here, "+label=other", "+study=mine", "seed=5"), ran.sources).config),
     ):
         variable, interpreter, *arguments = shlex.split(line)
         assert line.startswith(f"TEDG_CONF_DIR='{own}' ")

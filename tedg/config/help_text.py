@@ -33,6 +33,16 @@ runs:
   With init_from=auto a stage takes the weights of the stage before it, if a finished run of that one with
   the same settings is found.
 
+files of your own (groups and options as in tedg's conf/; printed commands repeat these):
+  --config-dir FOLDER, or 'hydra.searchpath=[FOLDER]'    beside tedg's
+  --config-path FOLDER, or the variable TEDG_CONF_DIR    instead of tedg's
+  --config-name NAME                                     another primary file than config.yaml
+  A file that sets keys of several groups begins with the line: # @package _global_
+
+values from the environment:
+  'seed="${oc.decode:${oc.env:SLURM_ARRAY_TASK_ID}}"'    a number; ${oc.env:NAME} alone is text
+  config.yaml records numbers and options. Other text may be a secret and stays as it was written.
+
 looking without running:
   --cfg job        print the composed configuration        --cfg job --resolve   with values filled in
   --info defaults  print where each part comes from        --hydra-help          Hydra's own flags
