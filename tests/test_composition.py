@@ -58,7 +58,7 @@ def test_an_option_on_the_search_path_is_no_fault_beside_another(tmp_path: Path)
     assert "mine " in help_text([place])
 
 
-@pytest.mark.more_than_first(3)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
@@ -149,6 +149,7 @@ def test_the_printed_commands_do_the_same_again(
         assert run_id(again.config, None) == run_id(expected, None)
 
 
+@pytest.mark.more
 def test_the_command_of_a_sweeps_job_is_that_jobs() -> None:
     job = compose_all(["hydra.mode=MULTIRUN", "hydra.job.name=x", "seed=1,2"], False)[1]
     assert shlex.split(command(job))[3:] == ["-m", "hydra.job.name=x", "seed=2"]
@@ -173,7 +174,7 @@ def test_values_of_the_environment_are_recorded_unless_they_may_be_secret(
     assert "12345" not in str(saved) + command(composed)
 
 
-@pytest.mark.more_than_first(4)
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -189,6 +190,7 @@ def test_messages_say_what_is_meant(override: str, said: str) -> None:
     assert said in refusal(*shlex.split(override))
 
 
+@pytest.mark.more
 def test_text_from_the_environment_names_the_way_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAME", "6")
     advice = re.search(r"write '(.*)'", refusal("env.num_envs=${oc.env:NAME}"))
@@ -208,6 +210,7 @@ def test_a_number_is_written_in_one_form_wherever_it_stands() -> None:
     assert (config.name, config.env["num_envs"]) == ("n-40", 40)
 
 
+@pytest.mark.more
 def test_a_key_of_some_jobs_of_a_sweep() -> None:
     (line,) = refusal("routing=softmax,topk_softmax", "routing.k=3", sweep=True).splitlines()
     assert line.startswith("routing.k=3: the jobs with routing=softmax have no such key; give them a sweep")
@@ -217,6 +220,7 @@ def test_a_key_of_some_jobs_of_a_sweep() -> None:
     )
 
 
+@pytest.mark.more
 def test_a_key_that_all_jobs_of_a_sweep_have_and_the_default_has_not(tmp_path: Path) -> None:
     for name in ("two", "three"):
         write(tmp_path / f"routing/{name}.yaml", "defaults: [topk_softmax]\n")
@@ -230,7 +234,7 @@ def test_a_key_that_all_jobs_of_a_sweep_have_and_the_default_has_not(tmp_path: P
 def test_the_earlier_projects_graph_names_its_converter(size: int, tmp_path: Path) -> None:
     path = write(tmp_path / "my graph.json", '{"edges": [], "nodes": [' + " " * size + '{"x": 1.5}]}')
     line = refusal(f'env.hypergraph="{path}"')
-    assert f"convert it: python -m tedg.hypergraph.convert '{path}' 'my graph.yaml'" in line
+    assert f"convert it: {sys.executable} -m tedg.hypergraph.convert '{path}' 'my graph.yaml'" in line
 
 
 def test_the_folder_of_a_flag_has_to_be_there(tmp_path: Path) -> None:

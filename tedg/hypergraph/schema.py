@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -137,7 +138,7 @@ def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
     """
     path = _locate(name_or_path)
     if _is_earlier(path):
-        made = shlex.join(["python", "-m", "tedg.hypergraph.convert", str(path), f"{path.stem}.yaml"])
+        made = shlex.join([sys.executable, "-m", "tedg.hypergraph.convert", str(path), f"{path.stem}.yaml"])
         raise HypergraphError(f"{path.name}: is a graph of the earlier project; convert it: {made}")
     try:
         document = read_document(path)
