@@ -7,18 +7,16 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
-from tedg.config.compose import CONFIG_NAME, compose_all, from_hydra
-from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser
-from tedg.files import conf_dir
+from tedg.config.compose import compose_all, compose_for_show, from_hydra
+from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
+from tedg.config.sources import Sources
 from tedg.inert import inert
 
 
@@ -40,12 +38,14 @@ def run() -> int:
         if flags.help:
             from tedg.config.help_text import help_text
 
-            print(help_text())
+            print(help_text(flags.overrides, Sources.asked_for(flags)))
             return errors.DONE
-        if flags.experimental_rerun:
-            raise errors.ConfigError("--experimental-rerun reads a pickle, which can run any code; refused")
-        jobs = _validate(flags)
-        _hand_to_hydra(flags, _job(failures))
+        _refuse_flags(flags)
+        sources = Sources.asked_for(flags)
+        jobs = _validate(flags, sources)
+        # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        start(flags, sources, _job(failures, sources))
     except errors.TedgError as error:
         _complain(_again(error, failures, jobs))
         return error.exit_code
@@ -76,33 +76,38 @@ def _complain(message: str) -> None:
 
 
 def _flags() -> Namespace:
-    """Hydra's flags, with the overrides; ConfigError for any other flag."""
-    flags, others = flags_parser().parse_known_args()
+    """Hydra's flags, with the overrides, in any order; ConfigError for any other flag."""
+    flags, others = flags_parser().parse_known_intermixed_args()
     if others:
         raise errors.ConfigError(f"there is no flag {others[0]}; --help and --hydra-help list all of them")
     return flags
 
 
-def _validate(flags: Namespace) -> int:
-    """Compose and validate what would run, and count it; nothing where Hydra only shows something."""
+def _refuse_flags(flags: Namespace) -> None:
+    """ConfigError for flags that do not go together, and for one that is dangerous."""
+    if flags.experimental_rerun:
+        raise errors.ConfigError("--experimental-rerun reads a pickle, which can run any code; refused")
+    kinds = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{kind.replace('_', '-')}" for kind in kinds if getattr(flags, kind)]
+    if len(given) > 1:
+        raise errors.ConfigError(f"{' and '.join(given)} exclude each other; give one of them")
+    for flag in ("resolve", "package"):
+        if getattr(flags, flag) and not flags.cfg:
+            raise errors.ConfigError(
+                f"--{flag} says how --cfg shows a configuration; write --cfg job --{flag}"
+            )
+
+
+def _validate(flags: Namespace, sources: Sources) -> int:
+    """Compose and validate what would run, and count it; only compose where Hydra shows it."""
+    if flags.cfg or flags.info:
+        compose_for_show(flags.overrides, sources, flags.package)
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         return 0
-    if flags.config_dir:
-        raise errors.ConfigError(
-            "--config-dir is not supported: use 'hydra.searchpath=[file:///your/folder]'"
-        )
-    path = Path(flags.config_path) if flags.config_path else None
-    return len(compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME))
+    return len(compose_all(flags.overrides, flags.multirun, sources))
 
 
-def _hand_to_hydra(flags: Namespace, job: Callable[[DictConfig], Any]) -> None:
-    # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    path = str(Path(flags.config_path).absolute()) if flags.config_path else str(conf_dir())
-    hydra.main(version_base="1.3", config_path=path, config_name=CONFIG_NAME)(job)()
-
-
-def _job(failures: list[Exception]) -> Callable[[DictConfig], Any]:
+def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], Any]:
     """What Hydra calls for each job; each failure is printed when it happens and kept in `failures`."""
 
     def job(cfg: DictConfig) -> Any:
@@ -110,7 +115,7 @@ def _job(failures: list[Exception]) -> Callable[[DictConfig], Any]:
 
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return run_app(from_hydra(cfg), say=lambda text: print(inert(text), flush=True))
+            return run_app(from_hydra(cfg, sources), say=lambda text: print(inert(text), flush=True))
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None

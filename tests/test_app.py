@@ -95,7 +95,7 @@ def test_a_half_done_run_is_resumed(compose_tiny: Compose) -> None:
     with pytest.raises(Stopped) as stopped:
         app.run(compose_tiny(), FakeTraining(Stopped(143)), said)
     assert stopped.value.exit_code == 143
-    assert said.has("go on with: python -m tedg.train env=fake")
+    assert said.has(f"go on with: {sys.executable} -m tedg.train env=fake")
     training = FakeTraining()
     result = app.run(compose_tiny(), training, said)
     assert said.has("goes on from its newest checkpoint")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,8 +161,8 @@ def test_the_parents_command_makes_the_parent() -> None:
     child = compose(
         ["stage=transition", "fusion=concat", "seed=3", "name=mine", "stage.overlap_coef=0.5", "run_dir=x"]
     )
-    line = parent_command(child)
-    assert line == ["python", "-m", "tedg.train", "fusion=concat", "seed=3", "stage=warmup"]
+    line = shlex.split(parent_command(child))
+    assert line == [sys.executable, "-m", "tedg.train", "fusion=concat", "seed=3", "stage=warmup"]
     parent = parent_of(child)
     assert parent is not None
     assert run_id(parent.config, None) == identity(*line[3:])

@@ -85,7 +85,7 @@ def test_a_signal_to_all_processes_saves_and_stops(number, code, training):
     assert found == code, output
     assert "Traceback" not in output
     assert "stopped, state saved in" in output
-    assert "go on with: python -m tedg.train" in output
+    assert f"go on with: {sys.executable} -m tedg.train" in output
     saved = checkpoint.latest(one.run_dir / "checkpoints")
     assert int(saved.name[-12:]) == one.rows() >= 2
     assert not (one.run_dir / "result.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,23 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, every_combination, first_line, open_loader
+from tedg.config.causes import explain_keys_of_some_jobs, explain_missing_package
+from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, every_combination, first_line
 from tedg.config.module_schemas import refuse_foreign_launchers
 from tedg.config.overrides import sound_overrides
 from tedg.config.resolve import resolve
 from tedg.config.run_config import RunConfig
-from tedg.config.typed import Faults
+from tedg.config.sources import Sources, folder_of
+from tedg.config.typed import NO_SUCH_KEY, Faults, written_as_fractions
 from tedg.config.validation import validate
-from tedg.files import SLUG, conf_dir, unwritable
+from tedg.files import SLUG, unwritable
 from tedg.spelling import did_you_mean
-
-CONFIG_NAME = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Composed:
     ancestors: dict[str, dict[str, Any]]  # stage nodes of the parent, its parent, ... by their names
     overrides: tuple[str, ...]  # as typed, without Hydra's own
     sweep: bool  # a job of a multirun
+    sources: Sources
+    hydra_overrides: tuple[str, ...]  # Hydra's own, as typed; Hydra may have added its mode
 
     @property
     def root(self) -> Path:
@@ -48,73 +52,122 @@ class Composed:
         return root.expanduser()
 
 
-def compose(overrides: Sequence[str] = ()) -> Composed:
+def compose(overrides: Sequence[str] = (), sources: Sources | None = None) -> Composed:
     """Compose and validate one run; raises ConfigError that lists everything wrong with it."""
     faults = Faults()
-    with open_loader(conf_dir()) as loader:
-        composed = _one(loader, overrides, False, faults)
+    loader = _loader(overrides, sources, faults)
+    composed = _one(loader, overrides, False, faults)
     faults.raise_if_any()
     assert composed is not None
     return composed
 
 
-def compose_all(
-    overrides: Sequence[str], multirun: bool, config_path: Path | None = None, config_name: str = CONFIG_NAME
-) -> list[Composed]:
+def compose_all(overrides: Sequence[str], multirun: bool, sources: Sources | None = None) -> list[Composed]:
     """Compose and validate a single run, or every job of a sweep; raises ConfigError with all faults.
 
     `multirun` is the -m flag; the configuration's `hydra.mode` can ask for a sweep as well.
     """
     faults = Faults()
-    with open_loader(config_path or conf_dir()) as loader:
-        jobs, sweep = _jobs(loader, overrides, multirun, config_name, faults)
-        found = [_one(loader, job, sweep, faults, config_name) for job in jobs]
-    composed = [one for one in found if one is not None]
-    directories = [one.config.run_dir for one in composed]
+    loader = _loader(overrides, sources, faults)
+    jobs, sweep = _jobs(loader, overrides, multirun, faults)
+    each = [Faults() for _ in jobs]
+    found = [_one(loader, job, sweep, own) for job, own in zip(jobs, each, strict=True)]
+    explain_keys_of_some_jobs(jobs, each)
+    for own in each:
+        faults.take(own)
+    directories = [one.config.run_dir for one in found if one is not None]
     if sweep and len(directories) > 1 and any(directories):
         faults.add("run_dir", directories[0], "jobs of a sweep cannot share it; set paths.study instead")
     faults.raise_if_any()
-    return composed
+    return [one for one in found if one is not None]
 
 
-def from_hydra(cfg: DictConfig) -> Composed:
+def compose_for_show(overrides: Sequence[str], sources: Sources, package: str | None = None) -> None:
+    """Try whether Hydra can compose what it is to show; raises ConfigError that says why it cannot.
+
+    `package` is the key that is to be shown alone.
+    """
+    faults = Faults()
+    composed = _composed(_loader(overrides, sources, faults), overrides, faults)
+    faults.raise_if_any()
+    assert composed is not None
+    if package not in (None, "_global_") and OmegaConf.select(composed[0], package) is None:
+        faults.report(f"--package {package}{NO_SUCH_KEY}")
+        faults.raise_if_any()
+
+
+def from_hydra(cfg: DictConfig, sources: Sources | None = None) -> Composed:
     """The Composed form of the job that Hydra is running; raises ConfigError."""
     faults = Faults()
     full: Any = HydraConfig.instance().cfg
-    composed = _settle(cfg, full, full.hydra.mode == RunMode.MULTIRUN, faults)
+    composed = _settle(cfg, full, full.hydra.mode == RunMode.MULTIRUN, faults, sources or Sources.own())
     faults.raise_if_any()
     assert composed is not None
     return composed
 
 
 def group_options(overrides: Sequence[str] = ()) -> tuple[DictConfig, dict[str, list[str]]]:
-    """The configuration with `overrides`, and the options of every group, for showing them to a user."""
-    with open_loader(conf_dir()) as loader:
-        cfg = loader.load_configuration(CONFIG_NAME, list(overrides), RunMode.RUN, from_shell=False)
-        return cfg, {group: options for group, options in _walk_groups(loader, "") if options}
+    """The configuration with `overrides`, and the options of every group; raises ConfigError."""
+    cfg, groups = group_files(overrides)
+    return cfg, {group: list(options) for group, options in groups.items()}
 
 
-def _walk_groups(loader: Loader, parent: str) -> Iterator[tuple[str, list[str]]]:
-    for name in loader.list_groups(parent):
+def group_files(
+    overrides: Sequence[str], sources: Sources | None = None
+) -> tuple[DictConfig, dict[str, dict[str, Path | None]]]:
+    """As `group_options`, each option with its file."""
+    faults = Faults()
+    loader = _loader(overrides, sources, faults)
+    composed = _composed(loader, overrides, faults)
+    faults.raise_if_any()
+    assert composed is not None
+    return composed[0], {group: options for group, options in _walk_groups(loader, "") if options}
+
+
+def _walk_groups(loader: Loader, parent: str) -> Iterator[tuple[str, dict[str, Path | None]]]:
+    for name in loader.options(parent, ObjectType.GROUP):
         group = f"{parent}/{name}" if parent else name
         if group != "hydra":
-            yield group, loader.get_group_options(group)
+            yield group, {option: loader.file_of(f"{group}/{option}") for option in loader.options(group)}
             yield from _walk_groups(loader, group)
 
 
+def _loader(overrides: Sequence[str], sources: Sources | None, faults: Faults) -> Loader:
+    """The loader for `overrides`; raises ConfigError where a place on its search path is not there."""
+    loader = Loader(sources or Sources.own(), overrides)
+    try:
+        files = loader.files
+    except COMPOSE_ERRORS as error:
+        faults.report(first_line(error))
+        faults.raise_if_any()
+    for source in files.get_sources():
+        if not source.available():
+            what = f"folder {Path(source.path).absolute()}" if source.scheme() == "file" else source.path
+            key = "--config-path" if source.provider == "main" else "hydra.searchpath"
+            faults.report(f"{key}: there is no {what}")
+    if not faults.lines and not files.config_exists(loader.config_name):
+        places = ", ".join(
+            str(folder)
+            for source in files.get_sources()
+            if source.provider != "hydra" and (folder := folder_of(source.scheme(), source.path))
+        )
+        near = did_you_mean(loader.config_name, loader.options(""))
+        faults.report(f"there is no {loader.config_name}.yaml in {places}{near}")
+    faults.raise_if_any()
+    return loader
+
+
 def _jobs(
-    loader: Loader, overrides: Sequence[str], multirun: bool, config_name: str, faults: Faults
+    loader: Loader, overrides: Sequence[str], multirun: bool, faults: Faults
 ) -> tuple[list[Sequence[str]], bool]:
     """Overrides of every job, and whether they are the jobs of a sweep."""
     try:
-        master = loader.load_configuration(
-            config_name, list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False
-        )
+        master = loader.compose(overrides, RunMode.MULTIRUN, sweeps=True)
     except COMPOSE_ERRORS:
-        good = sound_overrides(loader, config_name, overrides, multirun, faults)
+        good = sound_overrides(loader, overrides, multirun, faults)
         if len(good) == len(overrides):
             return [overrides], False  # composing the single job again reports why
-        return _jobs(loader, good, multirun, config_name, faults)
+        return _jobs(loader, good, multirun, faults)
     sweep = multirun or master.hydra.mode == RunMode.MULTIRUN
     if not sweep:
         return [overrides], False
@@ -134,36 +187,53 @@ def _jobs(
     return [[*own, *job] for job in jobs], True
 
 
-def _one(
-    loader: Loader,
-    overrides: Sequence[str],
-    sweep: bool,
-    faults: Faults,
-    config_name: str = CONFIG_NAME,
-) -> Composed | None:
+def _one(loader: Loader, overrides: Sequence[str], sweep: bool, faults: Faults) -> Composed | None:
+    composed = _composed(loader, overrides, faults)
+    if composed is None:
+        return None
+    full, cfg = composed
+    with _as_in_its_job(full, faults):
+        settled = _settle(cfg, full, sweep, faults, loader.sources)
+    explain_missing_package(loader, full.hydra.runtime.choices, faults)
+    return settled
+
+
+def _composed(
+    loader: Loader, overrides: Sequence[str], faults: Faults
+) -> tuple[DictConfig, DictConfig] | None:
+    """What Hydra makes of `overrides`, and the same without Hydra's own settings.
+
+    Without the bad ones where there are such, to report what else is wrong; None where that is no help.
+    """
     try:
-        full = loader.load_configuration(config_name, list(overrides), RunMode.RUN)
+        full = loader.compose(overrides, RunMode.RUN)
     except COMPOSE_ERRORS as error:
-        good = sound_overrides(loader, config_name, overrides, False, faults)
+        good = sound_overrides(loader, overrides, False, faults)
         if len(good) < len(overrides):
-            # Go on without the bad ones, to report what else is wrong.
-            return _one(loader, good, sweep, faults, config_name)
+            return _composed(loader, good, faults)
         faults.report(first_line(error))
         return None
-    cfg = OmegaConf.masked_copy(full, [str(key) for key in full if key != "hydra"])
-    with _as_hydra_config(full):
-        return _settle(cfg, full, sweep, faults)
+    return full, OmegaConf.masked_copy(full, [str(key) for key in full if key != "hydra"])
 
 
-def _settle(cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults) -> Composed | None:
+def _settle(
+    cfg: DictConfig, full: DictConfig, sweep: bool, faults: Faults, sources: Sources
+) -> Composed | None:
     refuse_foreign_launchers(_plain(full.hydra), faults)
     resolved, saved = resolve(cfg, faults)
     config = validate(resolved, faults, sweep)
+    if config is not None and (whole := written_as_fractions(resolved, config)):
+        # Text made of a number, like the run's name, is made of its proper form: 1e3 is 1000, not 1000.0.
+        for key, number in whole.items():
+            OmegaConf.update(cfg, key, number)
+        resolved, saved = resolve(cfg, faults)
+        config = validate(resolved, faults, sweep)
     _validate_hydra_place(full, sweep, faults)
     ancestors = _ancestors(cfg, resolved.get("stage"), full.hydra.runtime.config_sources, faults)
     if config is None:
         return None
-    return Composed(config, resolved, saved, ancestors, tuple(_typed(full, "task")), sweep)
+    typed = tuple(_typed(full, "hydra")), tuple(_typed(full, "task"))
+    return Composed(config, resolved, saved, ancestors, typed[1], sweep, sources, typed[0])
 
 
 def _validate_hydra_place(full: DictConfig, sweep: bool, faults: Faults) -> None:
@@ -185,7 +255,8 @@ def _ancestors(
 ) -> dict[str, dict[str, Any]]:
     """The stages before `stage`, nearest first, as their YAML files have them, resolved within `cfg`."""
     found: dict[str, dict[str, Any]] = {}
-    folders = [Path(source.path) / "stage" for source in sources if source.schema == "file"]
+    places = [folder_of(source.schema, source.path) for source in sources]
+    folders = [place / "stage" for place in places if place is not None]
     key = "stage.parent"
     while isinstance(stage, Mapping) and (parent := stage.get("parent")) not in found:
         if not isinstance(parent, str) or not SLUG.fullmatch(parent):
@@ -212,18 +283,26 @@ def _typed(full: DictConfig, kind: str) -> list[str]:
     return [str(line) for line in lines]
 
 
-def _plain(node: Any) -> dict[str, Any]:
-    container: Any = OmegaConf.to_container(node, resolve=False)
+def _plain(node: Any, *, resolve: bool = False) -> dict[str, Any]:
+    container: Any = OmegaConf.to_container(node, resolve=resolve)
     return {str(key): value for key, value in container.items()}
 
 
 @contextmanager
-def _as_hydra_config(full: DictConfig) -> Iterator[None]:
-    """Let `${hydra:...}` interpolations find `full`."""
+def _as_in_its_job(full: DictConfig, faults: Faults) -> Iterator[None]:
+    """Let `${hydra:...}` find `full`, and `${oc.env:...}` what Hydra sets for the job in the environment."""
     instance = HydraConfig.instance()
-    before = instance.cfg
+    before, environment = instance.cfg, dict(os.environ)
     instance.set_config(full)
     try:
+        try:
+            own = _plain(full.hydra.job.env_set, resolve=True)
+        except OmegaConfBaseException as error:
+            faults.report(f"hydra.job.env_set: cannot be resolved: {first_line(error)}")
+            own = {}
+        os.environ.update(own)
         yield
     finally:
         instance.cfg = before
+        os.environ.clear()
+        os.environ.update(environment)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from tedg.config.compose import group_options
-from tedg.files import conf_dir
+from tedg.config.compose import group_files
+from tedg.config.hydra_api import search_path_of
+from tedg.config.sources import Sources
 
 _ABOUT = """\
 Train a neuro-symbolic NetHack policy, evaluate it on held-out games, and keep everything in one directory.
@@ -30,6 +32,16 @@ runs:
   and stop, a second one stops at once; SIGUSR1 and SIGUSR2 do so for a scheduler that needs the machine.
   With init_from=auto a stage takes the weights of the stage before it, if a finished run of that one with
   the same settings is found.
+
+files of your own (groups and options as in tedg's conf/; printed commands repeat these):
+  --config-dir FOLDER, or 'hydra.searchpath=[FOLDER]'    beside tedg's
+  --config-path FOLDER, or the variable TEDG_CONF_DIR    instead of tedg's
+  --config-name NAME                                     another primary file than config.yaml
+  A file that sets keys of several groups begins with the line: # @package _global_
+
+values from the environment:
+  'seed="${oc.decode:${oc.env:SLURM_ARRAY_TASK_ID}}"'    a number; ${oc.env:NAME} alone is text
+  config.yaml records numbers and options. Other text may be a secret and stays as it was written.
 
 looking without running:
   --cfg job        print the composed configuration        --cfg job --resolve   with values filled in
@@ -66,9 +78,12 @@ _KEYS = {
 }
 
 
-def help_text() -> str:
-    """What the command does, its groups and main keys with their defaults, and its exit codes."""
-    config, groups = group_options()
+def help_text(overrides: Sequence[str] = (), sources: Sources | None = None) -> str:
+    """What the command does, its groups and main keys with their defaults, and its exit codes.
+
+    They are those of `sources` and of the search path in `overrides`; ConfigError where these are wrong.
+    """
+    config, groups = group_files(search_path_of(overrides), sources)
     lines = [_ABOUT, "groups (group=option; * is the default, + groups are only there when you name them):"]
     lines += _group_lines(config, groups)
     lines += ["", "main keys (all of them: --cfg job):"]
@@ -80,20 +95,19 @@ def help_text() -> str:
     return "\n".join([*lines, "", _RUNS])
 
 
-def _group_lines(config: DictConfig, groups: dict[str, list[str]]) -> Iterator[str]:
+def _group_lines(config: DictConfig, groups: dict[str, dict[str, Path | None]]) -> Iterator[str]:
     chosen = config.hydra.runtime.choices
     for group, options in groups.items():
         if group in chosen and len(options) < 2:
             continue
         yield f"  {group}" if group in chosen else f"  +{group}"
-        for option in options:
+        for option, file in options.items():
             mark = "*" if chosen.get(group) == option else " "
-            yield f"   {mark} {option:<20} {_about(group, option)}"
+            yield f"   {mark} {option:<20} {_about(file)}"
 
 
-def _about(group: str, option: str) -> str:
+def _about(file: Path | None) -> str:
     """The first sentence of the comment that an option's file begins with."""
-    path = conf_dir() / group / f"{option}.yaml"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file is not None else []
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     return next((text for text in comments if not text.startswith("@")), "").split(". ")[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,18 +11,47 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
+from tedg.config.run_config import known_words
 from tedg.config.typed import Faults
 
 
 def resolve(cfg: DictConfig, faults: Faults) -> tuple[dict[str, Any], dict[str, Any]]:
     """`cfg` as plain data for use, and for a file.
 
-    In the second form every value that depends on an environment variable, however indirectly, stays the
-    interpolation that was written. Faults are added for values that are missing or cannot be resolved.
+    In the second form text that depends on an environment variable, however indirectly, stays the
+    interpolation that was written: it may be a secret. Numbers are none, nor are the schema's own words
+    (`cpu`, `none`), so these are written out, and with them what depends on nothing else. Faults are added
+    for values that are missing or cannot be resolved.
     """
     used = _dict(cfg, "", faults)
     with _without_environment():
-        return used, _dict(cfg, "", None)
+        saved = _dict(cfg, "", None)
+    public = {key: value for key, value in _differing(used, saved) if _is_public(value)}
+    if not public:
+        return used, saved
+    known = copy.deepcopy(cfg)
+    for key, value in public.items():
+        OmegaConf.update(known, key, value)
+    with _without_environment():
+        return used, _dict(known, "", None)
+
+
+def _differing(used: Any, saved: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(place, value for use) where the form for a file has another value."""
+    if isinstance(used, dict) and isinstance(saved, dict):
+        for name in used:
+            yield from _differing(used[name], saved[name], f"{key}.{name}" if key else name)
+    elif isinstance(used, list) and isinstance(saved, list):
+        for i, item in enumerate(used):
+            yield from _differing(item, saved[i], f"{key}[{i}]")
+    elif used != saved:
+        yield key, used
+
+
+def _is_public(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_public(item) for item in value)
+    return value in known_words() if isinstance(value, str) else not isinstance(value, dict)
 
 
 def _dict(node: DictConfig, key: str, faults: Faults | None) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from tedg.config.auxiliary import AUXILIARY, coefficient
-from tedg.config.module_schemas import Count, Natural, Slot
-from tedg.config.typed import Faults, Range, read, show
+from tedg.config.module_schemas import SLOTS, Count, Natural, Slot
+from tedg.config.typed import Faults, Range, read, show, words
 from tedg.files import SLUG, SLUG_RULE
 from tedg.spelling import did_you_mean
 
@@ -292,3 +293,11 @@ class RunConfig:
     def phases(self) -> tuple[dict[str, Any], ...]:
         """The stages that this run goes through, in their order."""
         return tuple(self.stage["phases"].values()) if "phases" in self.stage else (self.stage,)
+
+
+@cache
+def known_words() -> frozenset[str]:
+    """Every text that the schemas themselves name: options of keys, and targets."""
+    modules = {target: schema for slot in SLOTS.values() for target, schema in slot.items()}
+    schemas = (RunConfig, StageConfig, *modules.values())
+    return frozenset(modules).union(*(words(schema) for schema in schemas))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import (
@@ -26,6 +26,7 @@ from tedg.spelling import did_you_mean
 T = TypeVar("T")
 
 LARGEST_WHOLE = 2**53  # where floats begin to skip whole numbers
+NO_SUCH_KEY = ": no such key"
 LONGEST_LINE = 1000  # characters of a fault that are shown
 
 
@@ -50,7 +51,16 @@ class Faults:
 
     def unknown(self, key: str, known: Iterable[str], written: str | None = None) -> None:
         """Report a key that does not exist (as `written`, with its value), and the nearest one that does."""
-        self.report(f"{written or key}: no such key{did_you_mean(key, known)}")
+        self.report(f"{written or key}{NO_SUCH_KEY}{did_you_mean(key, known)}")
+
+    def take(self, other: Faults) -> None:
+        """Add the lines of another one."""
+        for line in other.lines:
+            self.report(line)
+
+    def explain(self, fault: str, line: str) -> None:
+        """Put `line` where a line is that begins with `fault`, if one does."""
+        self.lines = dict.fromkeys(line if known.startswith(fault) else known for known in self.lines)
 
     def raise_if_any(self) -> None:
         """Raise one ConfigError with all faults."""
@@ -102,7 +112,7 @@ class Range:
 
     def __str__(self) -> str:
         named = [("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below)]
-        return " and ".join(f"{word} {border:g}" for word, border in named if border is not None)
+        return " and ".join(f"{word} {exact(border)}" for word, border in named if border is not None)
 
 
 def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
@@ -162,6 +172,45 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
     return _scalar(hint, value, key, faults)
 
 
+def words(hint: Any) -> Iterator[str]:
+    """Every text that a type, or one inside it, names as a `Literal`."""
+    if get_origin(hint) is Literal:
+        yield from (option for option in get_args(hint) if isinstance(option, str))
+    elif isinstance(hint, type) and dataclasses.is_dataclass(
+        hint
+    ):  # no rule, which may be an instance of one
+        for inner in _hints(hint).values():
+            yield from words(inner)
+    else:
+        for inner in get_args(hint):
+            yield from words(inner)
+
+
+def exact(number: float) -> str:
+    """A limit with all its digits: `0.5`, `100`, `2**30 = 1073741824`."""
+    if number != int(number):
+        return repr(number)
+    whole = int(number)
+    power = whole.bit_length() - 1
+    return f"2**{power} = {whole}" if power >= 20 and whole == 2**power else str(whole)
+
+
+def written_as_fractions(node: Mapping[str, Any], config: Any) -> dict[str, int]:
+    """{dotted key: whole number} of the values of `node` that are fractions there and whole in `config`.
+
+    `config` is the dataclass, or mapping, that `node` was read as.
+    """
+    found: dict[str, int] = {}
+    for name, value in node.items():
+        known = config[name] if isinstance(config, Mapping) else getattr(config, name)
+        if isinstance(value, Mapping) and known is not None:
+            inner = written_as_fractions(value, known)
+            found |= {f"{name}.{key}": number for key, number in inner.items()}
+        elif isinstance(value, float) and isinstance(known, int):
+            found[name] = known
+    return found
+
+
 def show(value: Any) -> str:
     """A value as a user would write it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
@@ -169,14 +218,16 @@ def show(value: Any) -> str:
 
 def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:
     if hint is bool and not isinstance(value, bool):
-        faults.add(key, value, "must be true or false")
+        faults.add(key, value, f"must be true or false{_as_text(key, value)}")
     elif hint is str and not isinstance(value, str):
         faults.add(key, value, "must be text")
     elif hint in (int, float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # NaN and infinity are not within any limit.
         if not number or not abs(value) <= sys.float_info.max or (hint is int and value != int(value)):
-            faults.add(key, value, f"must be a {'whole ' if hint is int else 'finite '}number")
+            faults.add(
+                key, value, f"must be a {'whole ' if hint is int else 'finite '}number{_as_text(key, value)}"
+            )
         elif hint is int and abs(value) > LARGEST_WHOLE:
             faults.add(key, value, f"must be at most 2**53 = {LARGEST_WHOLE}")
         else:
@@ -186,11 +237,28 @@ def _scalar(hint: Any, value: Any, key: str, faults: Faults) -> Any:
     return value
 
 
+def _as_text(key: str, value: Any) -> str:
+    """What to say of text that would be right as what it reads like."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        float(value)
+    except ValueError:
+        if value.lower() not in ("true", "false", "null") and value[:1] not in ("[", "{"):
+            return ""
+    number = f'{key}="${{oc.decode:${{oc.env:NAME}}}}"'
+    return f"; this is text: leave out its quotes, or where it is from the environment write '{number}'"
+
+
 def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
     inner, *rest = get_args(hint)
     length = None if rest == [...] else 1 + len(rest)
     if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
-        faults.add(key, value, f"must be a list of {'' if length is None else f'{length} '}values: [a, b]")
+        faults.add(
+            key,
+            value,
+            f"must be a list of {'' if length is None else f'{length} '}values: [a, b]{_as_text(key, value)}",
+        )
         return value
     return tuple(convert(inner, item, f"{key}[{i}]", faults) for i, item in enumerate(value))
 

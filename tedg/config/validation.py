@@ -13,7 +13,7 @@ from typing import Any
 
 from tedg.config.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, refuse_foreign_targets
 from tedg.config.run_config import RunConfig
-from tedg.config.typed import LARGEST_WHOLE, Faults, read
+from tedg.config.typed import LARGEST_WHOLE, Faults, exact, read
 from tedg.files import SLUG, leads_outside, unwritable
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
 
@@ -54,7 +54,7 @@ def _validate_rollout(node: Mapping[str, Any], faults: Faults) -> None:
     envs, steps = _get(node, "env", "num_envs"), _get(node, "ppo", "num_steps")
     minibatch = _get(node, "ppo", "minibatch_size")
     if _numbers(envs, steps, minibatch) and minibatch > envs * steps:
-        right = f"must be at most the rollout, env.num_envs * ppo.num_steps = {envs * steps:g}"
+        right = f"must be at most the rollout, env.num_envs * ppo.num_steps = {exact(envs * steps)}"
         faults.add("ppo.minibatch_size", minibatch, right)
 
 

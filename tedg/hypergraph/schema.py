@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tedg.hypergraph.checker import SUGGESTION, Checker, describe, told
-from tedg.hypergraph.document import DocumentError, join, read_document
+from tedg.hypergraph.document import MAX_BYTES, DocumentError, join, read_document
 from tedg.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ MAX_OPERATORS = 4096
 MAX_CONDITIONS = 16  # of one operator, scene included; the encoder lists all their on/off patterns
 MAX_ACTIONS = 1024
 
+_EARLIER = re.compile(rb'"(nodes|edges)"\s*:\s*\[')
 _ATOM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -134,6 +137,9 @@ def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
     Raises HypergraphError, whose message names the file and lists every fault by its place.
     """
     path = _locate(name_or_path)
+    if _is_earlier(path):
+        made = shlex.join([sys.executable, "-m", "tedg.hypergraph.convert", str(path), f"{path.stem}.yaml"])
+        raise HypergraphError(f"{path.name}: is a graph of the earlier project; convert it: {made}")
     try:
         document = read_document(path)
     except DocumentError as error:
@@ -143,6 +149,16 @@ def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
     if check.faults:
         raise HypergraphError(told(path.name, check.faults))
     return hypergraph
+
+
+def _is_earlier(path: Path) -> bool:
+    """Whether a file looks like the earlier project's graph, which may be too large to be read whole here."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(MAX_BYTES)
+    except OSError:
+        return False  # reported where the file is read
+    return head.lstrip().startswith(b"{") and _EARLIER.search(head) is not None
 
 
 def _locate(name_or_path: str | Path) -> Path:

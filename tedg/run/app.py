@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +71,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     for line in result_lines(values):
         say(line)
     failed = _check(config, run_dir, values, say)
-    say(f"results in {run_dir}\nthe same command shows them again: {shlex.join(command(composed))}")
+    say(f"results in {run_dir}\nthe same command shows them again: {command(composed)}")
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, values, trained=True)
@@ -96,12 +95,12 @@ def _train_to_the_end(
         _check(composed.config, run_dir, values, say)
         raise
     except Stopped as error:
-        say(f"stopped, state saved in {run_dir}\ngo on with: {shlex.join(command(composed))}")
+        say(f"stopped, state saved in {run_dir}\ngo on with: {command(composed)}")
         if error.exit_code == PREEMPTED:
             requeue(say)
         raise
     except (StorageError, WorkerError):
-        say(f"when that is repaired, go on with: {shlex.join(command(composed))}")
+        say(f"when that is repaired, go on with: {command(composed)}")
         raise
     return _finish(run_dir, start, {**outcome, "status": "finished"})
 

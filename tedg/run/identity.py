@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,8 @@ LATER: dict[tuple[str, ...], Any] = {
 FIRST_PHASES = ("warmup", "transition", "finetune")
 # Classes that have moved since: where they are now, and the path by which they count.
 MOVED = {"tedg.envs.toys.env.ToyVectorEnv": "tedg.envs.toys.vector.ToyVectorEnv"}
+# What tedg reads from the environment, and a command that is to do the same needs.
+VARIABLES = ("TEDG_CONF_DIR", "TEDG_ALLOW")
 
 
 def run_id(config: RunConfig, parent: str | None) -> str:
@@ -99,22 +104,46 @@ def weights_digest(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def command(composed: Composed, overrides: tuple[str, ...] | None = None) -> list[str]:
-    """The command line that starts or resumes this run."""
-    flags = ["-m"] if composed.sweep else []
-    own = composed.overrides if overrides is None else overrides
-    return ["python", "-m", "tedg.train", *flags, *own]
+def command(composed: Composed, overrides: tuple[str, ...] | None = None) -> str:
+    """The command line, to be pasted into a shell, that starts or resumes this run.
+
+    As it was given, with the environment variables of tedg that were set. What config.yaml records of values
+    from other variables stands there itself, since another shell has other values.
+    """
+    own = (*composed.hydra_overrides, *composed.overrides) if overrides is None else overrides
+    # A job of a sweep has -m and its own values.
+    own = tuple(line for line in own if not _key(line).startswith(("hydra.mode", "hydra.sweeper.params")))
+    parts = [*composed.sources.flags, *(["-m"] if composed.sweep else [])]
+    parts += [_as_recorded(line, composed.saved) for line in own]
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in VARIABLES if os.environ.get(name)]
+    return " ".join([*variables, shlex.join([sys.executable, "-m", "tedg.train", *parts])])
 
 
-def parent_command(composed: Composed) -> list[str]:
+def parent_command(composed: Composed) -> str:
     """The command line that trains the parent stage of this run, as a run of its own."""
-    kept = tuple(line for line in composed.overrides if not _only_for_child(line))
+    own = (*composed.hydra_overrides, *composed.overrides)
+    kept = tuple(line for line in own if not _only_for_child(line))
     stage = f"stage={composed.config.stage['parent']}"
     return command(replace(composed, sweep=False), (*kept, stage))
 
 
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _as_recorded(override: str, saved: Mapping[str, Any]) -> str:
+    """An override with the value that it read from the environment, where that is recorded."""
+    if "${oc.env:" not in override:
+        return override
+    node: Any = saved
+    for name in _key(override).split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    recorded = isinstance(node, int | float | str | list) and "${" not in str(node)
+    return f"{override.partition('=')[0]}={node}" if recorded else override
+
+
 def _only_for_child(override: str) -> bool:
-    key = override.partition("=")[0].lstrip("+~")
+    key = _key(override)
     return key in ("stage", "init_from", "run_dir", "name") or key.startswith(("stage.", "stage@"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +62,7 @@ def possible_starts(composed: Composed, roots: Sequence[Path]) -> list[Start]:
     ]
     note = (
         f"stage {own} starts with fresh weights: no finished run of stage {before} with these settings is in "
-        f"{' or '.join(str(root) for root in roots)}; to make it: {shlex.join(parent_command(composed))}"
+        f"{' or '.join(str(root) for root in roots)}; to make it: {parent_command(composed)}"
     )
     return [*inherited, replace(fresh, note=note)]
 
