@@ -176,9 +176,8 @@ def words(hint: Any) -> Iterator[str]:
     """Every text that a type, or one inside it, names as a `Literal`."""
     if get_origin(hint) is Literal:
         yield from (option for option in get_args(hint) if isinstance(option, str))
-    elif isinstance(hint, type) and dataclasses.is_dataclass(
-        hint
-    ):  # no rule, which may be an instance of one
+    # A rule of an Annotated type may be an instance of a dataclass, and names nothing.
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         for inner in _hints(hint).values():
             yield from words(inner)
     else:
