@@ -103,8 +103,10 @@ class StagePreset:
 
 @dataclass(frozen=True, slots=True)
 class PresetConfig:
-    """What a preset decides for PPO."""
+    """What a preset decides for the environment and PPO."""
 
+    num_envs: Count
+    minibatch_size: Count
     num_steps: Count
     clip_range: Positive
 
