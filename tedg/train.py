@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
-from tedg.config.compose import CONFIG_NAME, compose_all, from_hydra
+from tedg.config.compose import CONFIG_NAME, Composed, compose_all, from_hydra
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser
+from tedg.config.module_schemas import has_own_parts
 from tedg.files import conf_dir
 from tedg.inert import inert
 
@@ -92,7 +94,20 @@ def _validate(flags: Namespace) -> int:
             "--config-dir is not supported: use 'hydra.searchpath=[file:///your/folder]'"
         )
     path = Path(flags.config_path) if flags.config_path else None
-    return len(compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME))
+    jobs = compose_all(flags.overrides, flags.multirun, path, flags.config_name or CONFIG_NAME)
+    _try_own_parts(jobs)
+    return len(jobs)
+
+
+def _try_own_parts(jobs: Sequence[Composed]) -> None:
+    """Have parts that tedg has no schema for refuse their settings themselves; seeds make no difference."""
+    own = {
+        repr(replace(job.config, seed=0, name="")): job.config for job in jobs if has_own_parts(job.resolved)
+    }
+    for config in own.values():
+        from tedg.learn.setup import try_parts  # imports torch
+
+        try_parts(config)
 
 
 def _hand_to_hydra(flags: Namespace, job: Callable[[DictConfig], Any]) -> None:
