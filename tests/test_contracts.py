@@ -98,7 +98,7 @@ def test_every_parameter_gets_a_gradient_but_those_declared_dead(option):
     assert sorted(faint) == sorted(f"fusion.{name}" for name in policy.fusion.without_gradient)
 
 
-@pytest.mark.more_than_first(2)
+@pytest.mark.more_than_first(1)
 def test_what_is_computed_is_the_states_own_and_uses_both_streams(option):
     env, policy, _, settings = make(option)
     policy.double()
@@ -121,6 +121,7 @@ def test_a_routing_gives_rows_on_the_simplex_at_every_point_of_every_stage(routi
     contracts.holds_for_a_routing(stage.routing)
 
 
+@pytest.mark.more_than_first(1)
 def test_an_encoder_tells_nothing_of_symbols_that_are_hidden(vision):
     env, policy, _, settings = make(vision, "logic=none")
     policy.double()

@@ -86,6 +86,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
 GATE = ("fusion=cross_attn", "fusion/gate=shifted")
 
 
+@pytest.mark.more_than_first(4)
 @pytest.mark.parametrize(
     ("overrides", "faults"),
     [

@@ -322,9 +322,7 @@ def test_an_encoder_that_tells_hidden_symbols():
         hidden(policy, observation, stage.settings(0), env)
 
 
-@pytest.mark.parametrize(
-    "gate", [Sigmoid(), KeepsTooFew(), KeepsTooMany(0.3)], ids=lambda gate: type(gate).__name__
-)
+@pytest.mark.parametrize("gate", [Sigmoid(), KeepsTooFew(), KeepsTooMany(0.3)], ids=("sum", "few", "many"))
 def test_a_wrong_gate_shows_in_the_attention(gate):
     config, env, policy = toy("fusion=cross_attn", "stage=finetune", "init_from=none", *NARROW)
     (stage,), _ = make_schedule(config)
