@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from support.stand_ins import FakeTraining, Lines
 from tedg.config import own_parts
 from tedg.config.compose import compose
 from tedg.errors import ConfigError
+from tedg.files import PACKAGE
 from tedg.learn.setup import try_parts
 from tedg.run import app
 
@@ -78,7 +82,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         file.write_text(f"_target_: parts_lab.{content}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("TEDG_ALLOW", "parts_lab")
-    monkeypatch.delitem(__import__("sys").modules, "parts_lab", raising=False)
+    monkeypatch.delitem(sys.modules, "parts_lab", raising=False)
     search = f"hydra.searchpath=[file://{tmp_path}/conf]"
     return lambda *overrides: (search, *TINY, *FASTEST, f"paths.output_dir={tmp_path}/outputs", *overrides)
 
@@ -167,3 +171,21 @@ def test_a_finished_run_tells_that_a_part_of_ones_own_has_changed(
     said = Lines()
     assert not app.run(composed, FakeTraining(), said).trained
     assert said.has("the code has changed since")
+
+
+@pytest.mark.more
+def test_the_command_starts_no_job_of_a_sweep_where_one_is_refused(
+    lab: Callable[..., tuple[str, ...]], tmp_path: Path
+) -> None:
+    overrides = lab("fusion=cross_attn", "fusion/gate=shifted", "fusion.gate.keep=0.5,7")
+    place = f"paths.multirun_dir={tmp_path}/multirun"
+    done = subprocess.run(
+        [sys.executable, "-m", "tedg.train", "-m", *overrides, place],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(tmp_path)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: _target_=parts_lab.Shifted: keep must be in (0, 1], not 7\n"
+    assert not (tmp_path / "multirun").exists()
