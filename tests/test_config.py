@@ -203,6 +203,8 @@ def test_somebodys_own_module_needs_their_word(tmp_path: Path, monkeypatch: pyte
     overrides = ["fusion=concat", "fusion._target_=mylab.fusion.Sum", "+fusion.width=3"]
     assert "name your own package in TEDG_ALLOW" in refusal(*overrides)
     monkeypatch.setenv("TEDG_ALLOW", "other, mylab")
+    assert "mylab.fusion.Sum: cannot be imported: RuntimeError: imported" in refusal(*overrides)
+    (tmp_path / "mylab" / "fusion.py").write_text("class Sum:\n    def __init__(self, width): ...\n")
     assert compose(overrides).config.fusion == {"_target_": "mylab.fusion.Sum", "width": 3}
 
 

@@ -45,11 +45,18 @@ def test_a_change_counts_where_it_can_change_what_is_learnt(place: str, trains: 
     assert (digests()[1] != training) is trains
 
 
-@pytest.mark.parametrize("name", ["mylab.py", "mylab/gates.py"])
-def test_packages_of_ones_own_count(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [("mylab.py", ()), ("mylab/gates.py", ("mylab",)), ("mylab/parts/gates.py", ())],
+    ids=["module", "package", "folders without __init__.py"],
+)
+def test_packages_of_ones_own_count(
+    name: str, packages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / name
-    place.parent.mkdir(exist_ok=True)
-    (place.parent / "__init__.py").touch()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        (tmp_path / package / "__init__.py").touch()
     place.write_text("KEEP = 0.3\n")
     monkeypatch.syspath_prepend(tmp_path)
     without = digests()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import (
@@ -36,6 +36,7 @@ class Faults:
 
     lines: dict[str, None] = field(default_factory=dict)
     count: int = 0  # with repetitions, so that a fault seen before still counts where it is found again
+    importing: bool = True  # whether classes may be imported for what they say of their settings
 
     def report(self, line: str) -> None:
         """Add a line; line breaks in it are written out, and what is too long for anyone to read is cut."""
@@ -120,7 +121,7 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
 
     A whole number is taken for a float, and a float without a fraction for a whole number, so that equal
     settings become equal values however they were written. What several keys must fulfil together is up to
-    the schema's own `validate(key, faults)`.
+    the schema's own `validate(key, faults)`. A field with a default may be left out.
     """
     if not isinstance(node, Mapping):
         faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
@@ -133,10 +134,11 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
             place = _join(key, str(name))
             faults.unknown(place, known, f"{place}={show(node[name])}")
     values = {}
+    optional = {field.name for field in dataclasses.fields(schema) if _has_default(field)}  # type: ignore[arg-type]
     for name, hint in hints.items():
         if name in node:
             values[name] = convert(hint, node[name], _join(key, name), faults)
-        else:
+        elif name not in optional:
             faults.report(f"{_join(key, name)}: is missing")
     if faults.count > before:
         return None
@@ -158,15 +160,14 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
                 value = rule.validate(value, key, faults)
         return value
     if origin in (Union, UnionType):
-        options = [option for option in get_args(hint) if option is not NoneType]
-        return None if value is None else convert(options[0], value, key, faults)
+        return _union(get_args(hint), value, key, faults)
     if origin is Literal:
         if value not in get_args(hint):
             options = [str(option) for option in get_args(hint)]
             faults.add(key, value, f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}")
         return value
-    if origin is tuple:
-        return _tuple(hint, value, key, faults)
+    if origin in (tuple, list, Sequence):
+        return _sequence(hint, value, key, faults)
     if dataclasses.is_dataclass(hint):
         return read(hint, value, key, faults)  # type: ignore[arg-type]
     return _scalar(hint, value, key, faults)
@@ -249,9 +250,22 @@ def _as_text(key: str, value: Any) -> str:
     return f"; this is text: leave out its quotes, or where it is from the environment write '{number}'"
 
 
-def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
-    inner, *rest = get_args(hint)
-    length = None if rest == [...] else 1 + len(rest)
+def _union(hints: tuple[Any, ...], value: Any, key: str, faults: Faults) -> Any:
+    """The value under the first of the types that it fits; the faults are those under the first of all."""
+    if value is None and NoneType in hints:
+        return None
+    first, *others = [hint for hint in hints if hint is not NoneType]
+    for hint in (first, *others):
+        found = Faults()
+        converted = convert(hint, value, key, found)
+        if not found.lines:
+            return converted
+    return convert(first, value, key, faults)
+
+
+def _sequence(hint: Any, value: Any, key: str, faults: Faults) -> Any:
+    inner = get_args(hint)
+    length = len(inner) if get_origin(hint) is tuple and inner[-1] is not ... else None
     if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
         faults.add(
             key,
@@ -259,7 +273,16 @@ def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
             f"must be a list of {'' if length is None else f'{length} '}values: [a, b]{_as_text(key, value)}",
         )
         return value
-    return tuple(convert(inner, item, f"{key}[{i}]", faults) for i, item in enumerate(value))
+    each = inner if length is not None else [inner[0]] * len(value)
+    return tuple(
+        convert(hint, item, f"{key}[{i}]", faults)
+        for i, (hint, item) in enumerate(zip(each, value, strict=True))
+    )
+
+
+def _has_default(field: Any) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
 
 
 def _hints(schema: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tedg.config.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, refuse_foreign_targets
+from tedg.config.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, has_own_parts, refuse_foreign_targets
 from tedg.config.run_config import RunConfig
 from tedg.config.typed import LARGEST_WHOLE, Faults, exact, read
 from tedg.files import SLUG, leads_outside, unwritable
@@ -24,7 +24,9 @@ def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> Ru
     `sweep`: it is a job of a multirun. Looks at the machine too: the device, the hypergraph's file, the
     directory that would be written. Leaves nothing on the disk.
     """
+    faults.importing = False  # which takes seconds, so everything else is looked at first
     config = read(RunConfig, node, "", faults)
+    faults.importing = True
     refuse_foreign_targets(node, faults)
     # What concerns several groups reads single values, so that it still works beside faults in other groups.
     _validate_rollout(node, faults)
@@ -33,6 +35,8 @@ def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> Ru
     _validate_device(node, faults)
     _validate_place(node, faults, sweep)
     _validate_start(node, faults)
+    if not faults.lines and has_own_parts(node):
+        config = read(RunConfig, node, "", faults)
     return config if not faults.lines else None
 
 

@@ -11,6 +11,7 @@ import torch
 from tedg.config.instantiate import build
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
+from tedg.envs.seeds import training_seeds
 from tedg.errors import ConfigError
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.learn.stages import make_schedule
@@ -47,6 +48,15 @@ def make_env(config: RunConfig, seeds: Callable[[int, int], int], num_envs: int 
     node = {**config.env, "num_envs": num_envs or config.env["num_envs"]}
     env: VectorEnv = build(node, seeds=seeds)
     return env
+
+
+def try_parts(config: RunConfig) -> None:
+    """Build every part once, before anything is started; ConfigError where one refuses its settings."""
+    env = make_env(config, training_seeds(config.seed), num_envs=1)
+    try:
+        make_policy(config, env, make_hypergraph(config), torch.device("cpu"))
+    finally:
+        env.close()
 
 
 def make_policy(config: RunConfig, env: VectorEnv, hypergraph: Hypergraph, device: torch.device) -> MoEPolicy:

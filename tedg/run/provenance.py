@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from tedg.config.targets import allowed_packages, package_place
+from tedg.config.targets import allowed_packages, package_places
 from tedg.files import PACKAGE, conf_dir
 from tedg.run.locked import environment
 
@@ -98,11 +98,10 @@ def session(device: str, threads: int) -> dict[str, Any]:
 
 def _code_files() -> Iterator[tuple[str, Path]]:
     """Every file that is part of the code, by a name that is the same in a checkout and a wheel."""
-    roots = {"tedg": PACKAGE, "conf": conf_dir(), "hydra_plugins": PACKAGE.parent / "hydra_plugins"}
-    for package in allowed_packages()[1:]:
-        if (place := package_place(package)) is not None:
-            roots[package] = place
-    for name, root in roots.items():
+    roots = [("tedg", PACKAGE), ("conf", conf_dir()), ("hydra_plugins", PACKAGE.parent / "hydra_plugins")]
+    for package in dict.fromkeys(allowed_packages()[1:]):
+        roots += [(package, place) for place in package_places(package)]
+    for name, root in roots:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             inside = path.relative_to(root)
             packaged_conf = name == "tedg" and inside.parts[:1] == ("conf",)
