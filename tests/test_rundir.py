@@ -11,7 +11,10 @@ import pytest
 
 from tedg.errors import ConfigError, StorageError
 from tedg.files import read_json, write_json, write_text
+from tedg.envs.observation import EpisodeEnd
 from tedg.store import rundir
+from tedg.store.games import read_games, write_games
+from tedg.store.results import read_result
 
 
 class Killed(BaseException):
@@ -128,3 +131,49 @@ def test_damaged_json_is_a_storage_error(content: bytes, tmp_path: Path) -> None
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(StorageError, match=r"result\.json"):
         read_json(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"null",
+        b"{}",
+        b'{"status": "done"}',
+        b'{"status": ["finished"]}',
+        b'{"status": "finished", "rollbacks": "two"}',
+        b'{"status": "finished", "updates": true}',
+        b'{"status": "finished", "evaluation": [1]}',
+        b'{"status": "finished", "evaluation": {"policy": {"games": 2}}}',
+        b'{"status": "finished", "evaluation": {"policy": null}}',
+        b'{"status": "finished", "liveness": {"influence/vision": "0.1"}}',
+        b'{"status": "finished", "liveness": {"influence/vision": NaN}}',
+        b'{"status": "finished", "warnings": 3}',
+    ],
+)
+def test_a_result_that_no_run_writes_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"result\.json"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"a: [", b"\xff", b"eval: 3", b"x\0"])
+def test_a_damaged_config_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(StorageError, match=r"config\.yaml"):
+        rundir.read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(",1.5,", ",nan,"), ("death", "deadly"), ("policy,", 'policy,"'), ("death\n", "death"), ("\npolicy", "\n\npolicy")],
+)
+def test_a_damaged_table_of_games_is_a_storage_error(old: str, new: str, tmp_path: Path) -> None:
+    game = EpisodeEnd(env=0, seed=5, length=3, episode_return=1.5, score=1.5, depth=1, turns=3, end="death")
+    write_games(tmp_path, {"policy": {5: game}})
+    assert read_games(tmp_path) == {"policy": {5: game}}
+    path = tmp_path / "games.csv"
+    changed = path.read_text().replace(old, new)
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(StorageError, match=r"games\.csv"):
+        read_games(tmp_path)

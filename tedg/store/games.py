@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -17,9 +18,25 @@ GAMES = "games.csv"
 POLICY = "policy"  # name of the trained policy among the players
 GamesByPlayer = dict[str, dict[int, EpisodeEnd]]  # by the game's seed
 
+_ENDS = ("death", "success", "truncated", "lost")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _end(text: str) -> str:
+    if text not in _ENDS:
+        raise ValueError(f"{text!r} is no end of a game")
+    return text
+
+
 _FIELDS = tuple(f.name for f in fields(EpisodeEnd))
 _COLUMNS = ("player", *_FIELDS)
-_KINDS = {"episode_return": float, "score": float, "end": str}  # the others are whole numbers
+_KINDS = {"episode_return": _finite, "score": _finite, "end": _end}  # the others are whole numbers
 
 
 def asked_games(asked: EvalConfig) -> dict[str, range]:
@@ -51,7 +68,10 @@ def read_games(run_dir: Path) -> GamesByPlayer | None:
     """The table; None where there is none, as in runs of earlier versions. Raises StorageError."""
     path = run_dir / GAMES
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("it ends within a row")
+        rows = list(csv.reader(text.splitlines()))
         if not rows or tuple(rows[0]) != _COLUMNS:
             raise StorageError(f"{path}: the first line is not {','.join(_COLUMNS)}")
         games: GamesByPlayer = {}
@@ -61,6 +81,6 @@ def read_games(run_dir: Path) -> GamesByPlayer | None:
             games.setdefault(name, {})[end.seed] = end
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read: {error}") from None
     return games

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tedg.errors import ConfigError, StorageError
 from tedg.files import SLUG, SLUG_RULE, leads_outside, read_json
 
@@ -96,6 +98,18 @@ def _remove_unfinished(path: Path) -> None:
             continue
         with suppress(FileNotFoundError):  # somebody's probe that is gone already
             entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration that a run began with, as it was written. Raises StorageError."""
+    path = run_dir / CONFIG
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("eval"), dict):
+        raise StorageError(f"{path} is damaged: it holds no configuration of a run")
+    return content
 
 
 def read_provenance(run_dir: Path) -> dict[str, Any] | None:
