@@ -162,7 +162,9 @@ def _validate_study(root: Path, study: Any, faults: Faults) -> None:
         return  # reported as a bad name
     reason = unwritable(root / study)
     if reason is None and leads_outside(root / study, root):
-        reason = f"{root / study} is a link to a place outside of {root}; remove it"
+        place = (root / study).resolve()
+        own = f"paths.multirun_dir={place.parent} paths.study={place.name}"
+        reason = f"{root / study} is a link to {place}; to go on there: {own}"
     if reason is not None:
         faults.add("paths.study", study, reason)
 

@@ -31,13 +31,19 @@ _UNFINISHED = re.compile(r"(config\.yaml|result\.json|check\.json|provenance\.js
 def find(roots: Iterable[Path], run_id: str) -> Path | None:
     """The directory of the run `run_id` in one of `roots`, whatever its readable name; else None.
 
-    A link out of its root is no run directory of it.
+    A link out of its root counts only where it leads to this very run, as after a move to another disk.
     """
     for root in roots:
         for path in sorted(root.glob(f"*-{run_id}")):
-            if (path / CONFIG).is_file() and not leads_outside(path, root):
+            if (path / CONFIG).is_file() and (not leads_outside(path, root) or _is_run(path, run_id)):
                 return path
     return None
+
+
+def _is_run(path: Path, run_id: str) -> bool:
+    """Whether a directory says that it holds the run. Raises StorageError where it cannot be read."""
+    provenance = read_provenance(path)
+    return provenance is not None and provenance["run_id"] == run_id
 
 
 def named(root: Path, name: str, run_id: str) -> Path:
@@ -46,7 +52,10 @@ def named(root: Path, name: str, run_id: str) -> Path:
     if not SLUG.fullmatch(name):
         raise ConfigError(f"name={name}: {SLUG_RULE}")
     if leads_outside(path, root):
-        raise ConfigError(f"{path} is a link to a place outside of {root}; remove it")
+        raise ConfigError(
+            f"{path} is a link to a place outside of {root} that does not hold this run; rename the link, or "
+            "choose a directory with run_dir"
+        )
     return path
 
 
