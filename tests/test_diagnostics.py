@@ -155,7 +155,9 @@ def test_missing_and_undefined_figures_warn_of_nothing():
 
 
 def test_in_a_curriculum_the_remedy_names_the_phase():
-    (message,) = Warnings(compose(["stage=curriculum"]).config).check({**GOOD, "router/usage_entropy": 0.0}, 0.1)
+    (message,) = Warnings(compose(["stage=curriculum"]).config).check(
+        {**GOOD, "router/usage_entropy": 0.0}, 0.1
+    )
     assert "stage.phases.warmup.load_balance_coef=0.05" in message
 
 
@@ -210,7 +212,9 @@ def test_a_remedy_goes_beyond_what_is_set():
             assert value_of(override) > config.stage[name], text
             compose([*overrides, override])
         (pair,) = re.findall(r"=\[(.*?)\] ", found.undecided())
-        assert all(float(a) > b for a, b in zip(pair.split(","), config.stage["alpha_entropy_coef"], strict=True))
+        assert all(
+            float(a) > b for a, b in zip(pair.split(","), config.stage["alpha_entropy_coef"], strict=True)
+        )
         assert value_of(found.keep_more().split()[1]) > config.fusion["gate"]["keep"]
 
 

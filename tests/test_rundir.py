@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError, StorageError
 from tedg.files import read_json, write_json, write_text
-from tedg.envs.observation import EpisodeEnd
 from tedg.store import rundir
 from tedg.store.games import read_games, write_games
 from tedg.store.results import read_result
@@ -120,6 +120,21 @@ def test_a_link_out_of_the_root_is_no_run_of_it(tmp_path: Path) -> None:
     assert rundir.find([root], "abc") == root / "whole-abc"
 
 
+def test_a_link_that_leads_to_the_very_run_is_followed(tmp_path: Path) -> None:
+    """As after a move to another disk. One that leads to another run is not, and stays where it is."""
+    root, archive = tmp_path / "root", tmp_path / "archive"
+    root.mkdir()
+    archive.mkdir()
+    (archive / "config.yaml").touch()
+    write_json(archive / "provenance.json", {"run_id": "abc", "sessions": [{}]})
+    (root / "mine-abc").symlink_to(archive)
+    (root / "mine-def").symlink_to(archive)
+    assert rundir.find([root], "abc") == root / "mine-abc"
+    assert rundir.find([root], "def") is None
+    with pytest.raises(ConfigError, match="does not hold this run; rename the link"):
+        rundir.named(root, "mine", "def")
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "x\n", "a\0b", "x" * 300, "", "a/b"])
 def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be 1 to 80 letters"):
@@ -165,7 +180,13 @@ def test_a_damaged_config_is_a_storage_error(content: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(",1.5,", ",nan,"), ("death", "deadly"), ("policy,", 'policy,"'), ("death\n", "death"), ("\npolicy", "\n\npolicy")],
+    [
+        (",1.5,", ",nan,"),
+        ("death", "deadly"),
+        ("policy,", 'policy,"'),
+        ("death\n", "death"),
+        ("\npolicy", "\n\npolicy"),
+    ],
 )
 def test_a_damaged_table_of_games_is_a_storage_error(old: str, new: str, tmp_path: Path) -> None:
     game = EpisodeEnd(env=0, seed=5, length=3, episode_return=1.5, score=1.5, depth=1, turns=3, end="death")

@@ -48,7 +48,9 @@ class Device:
         """Adds a fault for anything but the three words; of several GPUs the environment chooses."""
         options = ("auto", "cpu", "cuda")
         if numbered := re.fullmatch(r"(?:cuda|gpu):?(\d+)", value):
-            right = f"one of several GPUs is chosen outside: CUDA_VISIBLE_DEVICES={numbered[1]} and {key}=cuda"
+            right = (
+                f"one of several GPUs is chosen outside: CUDA_VISIBLE_DEVICES={numbered[1]} and {key}=cuda"
+            )
             faults.add(key, value, f"must be one of {', '.join(options)}; {right}")
         elif value not in options:
             faults.add(key, value, f"must be one of {', '.join(options)}{did_you_mean(value, options)}")

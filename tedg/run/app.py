@@ -14,6 +14,7 @@ from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
 from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, Stopped, StorageError
 from tedg.files import read_json, write_json, write_text
+from tedg.learn.room import require_room
 from tedg.learn.setup import learner_threads, make_device
 from tedg.processes import WorkerError
 from tedg.run.identity import command
@@ -61,6 +62,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     done = read_result(run_dir)
     if done is not None:
         return _show(config, start, run_dir, done, say)
+    require_room(config, device)
     rundir.make(run_dir)
     with rundir.owned(run_dir):
         done = read_result(run_dir)  # by a process that owned it until now

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from tedg.config.run_config import EvalConfig
 from tedg.envs.observation import EpisodeEnd
@@ -36,7 +37,8 @@ def _end(text: str) -> str:
 
 _FIELDS = tuple(f.name for f in fields(EpisodeEnd))
 _COLUMNS = ("player", *_FIELDS)
-_KINDS = {"episode_return": _finite, "score": _finite, "end": _end}  # the others are whole numbers
+# The others are whole numbers.
+_KINDS: dict[str, Callable[[str], Any]] = {"episode_return": _finite, "score": _finite, "end": _end}
 
 
 def asked_games(asked: EvalConfig) -> dict[str, range]:

@@ -221,7 +221,9 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
         yield from (Line(n, "inconclusive", earlier) for n in names)
         return
     promised = None if alive["attention/promised_keys"] is None else int(alive["attention/promised_keys"])
-    narrow = evidence.remedies.keep_more() if gate is not None and "keep" in gate else evidence.remedies.slower()
+    narrow = (
+        evidence.remedies.keep_more() if gate is not None and "keep" in gate else evidence.remedies.slower()
+    )
     # Where the scores decide how many keys stay, it may be any number.
     most, least = (promised, promised) if promised is not None else (keys, 1)
     about = f"; {promised if promised is not None else 'any number'} of {keys} keys kept"
