@@ -76,3 +76,13 @@ def test_a_build_tag_is_no_other_version(monkeypatch: pytest.MonkeyPatch) -> Non
         before = digests()
         monkeypatch.setattr(provenance, "versions", lambda build=build: {**found, "torch": plain + build})
         assert (digests() == before) is same
+
+
+def test_a_start_reads_every_source_once(monkeypatch):
+    read = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), original(path))[1])
+    now = provenance.session("cpu", 1)
+    sources = [path for path in read if path.suffix in (".py", ".yaml", ".json")]
+    assert len(sources) == len(set(sources)) > 50
+    assert (now["code"], now["training_code"]) == (provenance.code_digest(), provenance.training_digest())

@@ -188,7 +188,7 @@ class HeadGate:
 
     num_heads: Count
     head_dim: Count
-    keep: Annotated[float, Range(above=0, high=1)]
+    keep: Annotated[float, Range(above=0, high=1, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +202,14 @@ class MatchedConcat:
 class EntmaxGate:
     """tedg.models.gate.EntmaxGate."""
 
-    exponent: Annotated[float, Range(above=1, high=2)]
+    exponent: Annotated[float, Range(above=1, high=2, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
     """tedg.models.gate.TopKGate."""
 
-    keep: Annotated[float, Range(above=0, high=1)]
+    keep: Annotated[float, Range(above=0, high=1, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class PairPerStage:
 class AnnealedEntmax:
     """tedg.models.routing.AnnealedEntmax."""
 
-    exponent: Annotated[dict, PairPerStage(Range(low=1, high=2))]  # type: ignore[type-arg]
+    exponent: Annotated[dict, PairPerStage(Range(low=1, high=2, single=True))]  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True, slots=True)

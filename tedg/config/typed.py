@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 LARGEST_WHOLE = 2**53  # where floats begin to skip whole numbers
 NO_SUCH_KEY = ": no such key"
+SMALLEST_SINGLE, LARGEST_SINGLE = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of normal float32 numbers
 LONGEST_LINE = 1000  # characters of a fault that are shown
 
 
@@ -90,30 +92,48 @@ class Validated(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from `low` to `high`; `above` and `below` exclude the border itself."""
+    """Numbers from `low` to `high`; `above` and `below` exclude the border itself.
+
+    `single`: the number is used in float32, so it has to be inside there too, and may not become 0.
+    """
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
     below: float | None = None
+    single: bool = False
 
     def validate(self, value: Any, key: str, faults: Faults) -> Any:
         """Every number of a single value or a tuple has to lie inside."""
         for number in value if isinstance(value, tuple) else (value,):
-            inside = (
-                (self.low is None or number >= self.low)
-                and (self.high is None or number <= self.high)
-                and (self.above is None or number > self.above)
-                and (self.below is None or number < self.below)
-            )
-            if not inside:
+            if not self._holds(number):
                 faults.add(key, value, f"must be {self}")
                 break
+            if self.single and not ((rounded := _float32(number)) is not None and self._holds(rounded)):
+                size = f"{SMALLEST_SINGLE:.3g} to {LARGEST_SINGLE:.3g}"
+                faults.add(key, value, f"must be {self} in float32 too, which networks use ({size})")
+                break
         return value
+
+    def _holds(self, number: float) -> bool:
+        return (
+            (self.low is None or number >= self.low)
+            and (self.high is None or number <= self.high)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
 
     def __str__(self) -> str:
         named = [("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below)]
         return " and ".join(f"{word} {exact(border)}" for word, border in named if border is not None)
+
+
+def _float32(number: float) -> float | None:
+    """The number as float32 has it; None where that is infinite, or 0 though the number is not."""
+    if number and not SMALLEST_SINGLE <= abs(number) <= LARGEST_SINGLE:
+        return None
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
 
 
 def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:

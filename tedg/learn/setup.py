@@ -29,12 +29,17 @@ def make_device(config: RunConfig) -> torch.device:
 
 
 def set_threads(config: RunConfig) -> int:
-    """How many cores the learner may use: `threads`, or all that this process may use.
+    """Have torch leave the cores to the learner, and return how many it may use (`learner_threads`).
 
     torch itself gets one: operations are too small to be split, so minibatches are (see `Shards`), and
     while the policy acts the other cores play the games.
     """
     torch.set_num_threads(1)
+    return learner_threads(config)
+
+
+def learner_threads(config: RunConfig) -> int:
+    """How many cores the learner may use: `threads`, or all that this process may use."""
     return config.threads or len(os.sched_getaffinity(0))
 
 
