@@ -197,15 +197,15 @@ def test_a_misspelt_class_is_found_without_importing_it() -> None:
 
 
 def test_somebodys_own_module_needs_their_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mylab").mkdir()
-    (tmp_path / "mylab" / "fusion.py").write_text("raise RuntimeError('imported')\nclass Sum: ...\n")
+    (tmp_path / "faulty_lab").mkdir()
+    (tmp_path / "faulty_lab" / "fusion.py").write_text("raise RuntimeError('imported')\nclass Sum: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    overrides = ["fusion=concat", "fusion._target_=mylab.fusion.Sum", "+fusion.width=3"]
+    overrides = ["fusion=concat", "fusion._target_=faulty_lab.fusion.Sum", "+fusion.width=3"]
     assert "name your own package in TEDG_ALLOW" in refusal(*overrides)
-    monkeypatch.setenv("TEDG_ALLOW", "other, mylab")
-    assert "mylab.fusion.Sum: cannot be imported: RuntimeError: imported" in refusal(*overrides)
-    (tmp_path / "mylab" / "fusion.py").write_text("class Sum:\n    def __init__(self, width): ...\n")
-    assert compose(overrides).config.fusion == {"_target_": "mylab.fusion.Sum", "width": 3}
+    monkeypatch.setenv("TEDG_ALLOW", "other, faulty_lab")
+    assert "faulty_lab.fusion.Sum: cannot be imported: RuntimeError: imported" in refusal(*overrides)
+    (tmp_path / "faulty_lab" / "fusion.py").write_text("class Sum:\n    def __init__(self, width): ...\n")
+    assert compose(overrides).config.fusion == {"_target_": "faulty_lab.fusion.Sum", "width": 3}
 
 
 @pytest.mark.more_than_first(1)

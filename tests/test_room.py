@@ -59,7 +59,7 @@ def test_more_games_than_a_process_may_have_files_for(
     """Before the run's directory is made."""
     monkeypatch.setattr(room, "most_games", lambda: 10)
     composed = compose_tiny("env=nethack_score", "env.num_envs=33", "env.num_workers=3")
-    with pytest.raises(ConfigError, match=r"one process plays 11 games.* lets it play 10; at most 30") as error:
+    with pytest.raises(ConfigError, match=r"one process plays 11 games.* play 10; at most 30") as error:
         app.run(composed, FakeTraining(), Lines())
     assert error.value.exit_code == 2
     assert not composed.root.exists()

@@ -20,9 +20,11 @@ _BEGINS = re.compile(r"(export |[A-Z_]+=|\.venv/bin/|python |make )")
 _INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?(?:(?:\.venv/bin/)?python|make) [^`]+)`")
 _FILE = re.compile(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", re.M | re.S)
 _COMPOSE = """
-import sys
 from tedg.config.compose import compose_all
-compose_all([word for word in sys.argv[1:] if word != "-m"], "-m" in sys.argv)
+from tedg.config.hydra_api import flags_parser
+from tedg.config.sources import Sources
+flags = flags_parser().parse_intermixed_args()
+compose_all(flags.overrides, flags.multirun, Sources.asked_for(flags))
 """
 
 
