@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,8 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
-from tedg.config.compose import compose_all, compose_for_show, from_hydra
+from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
+from tedg.config.module_schemas import has_own_parts
 from tedg.config.sources import Sources
 from tedg.inert import inert
 
@@ -104,7 +106,20 @@ def _validate(flags: Namespace, sources: Sources) -> int:
         compose_for_show(flags.overrides, sources, flags.package)
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         return 0
-    return len(compose_all(flags.overrides, flags.multirun, sources))
+    jobs = compose_all(flags.overrides, flags.multirun, sources)
+    _try_own_parts(jobs)
+    return len(jobs)
+
+
+def _try_own_parts(jobs: Sequence[Composed]) -> None:
+    """Have parts that tedg has no schema for refuse their settings themselves; seeds make no difference."""
+    own = {
+        repr(replace(job.config, seed=0, name="")): job.config for job in jobs if has_own_parts(job.resolved)
+    }
+    for config in own.values():
+        from tedg.learn.setup import try_parts  # imports torch
+
+        try_parts(config)
 
 
 def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], Any]:

@@ -69,6 +69,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[Any]]:
     return processes
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--part`: what the contract suite is about instead of the options in conf/."""
+    overrides = "overrides that choose a part, e.g. 'fusion=mine hydra.searchpath=[file:///my/conf]'"
+    parser.addoption("--part", action="append", default=[], metavar="OVERRIDES", help=overrides)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """PyTorch Geometric's own import warns under this torch; every other warning stays an error."""
     config.addinivalue_line(

@@ -6,6 +6,7 @@ with exit code 1 if a mutant survives or its place is not found, or if a test fa
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -446,4 +447,8 @@ def _run(copies: Copies, copy: Path, tests: list[str]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(
+        description="Puts mistakes back into a copy of the code; each must be noticed."
+    )
+    parser.add_argument("names", nargs="*", help="parts of the names of those to try; none: all")
+    sys.exit(main(parser.parse_args().names))

@@ -46,9 +46,10 @@ PROMISED = {"fusion=cross_attn_dense": KEYS, "fusion/gate=entmax": None}  # by t
 
 @cache
 def config(*overrides: str) -> RunConfig:
-    return compose(
+    composed = compose(
         ["+experiment=check", "env=fake", "env.num_envs=4", "env.max_episode_steps=10", *overrides]
-    ).config
+    )
+    return replace(composed.config, device="cuda")  # so that there is another device to try
 
 
 def games(scores: Sequence[float], length: int = 10) -> list[dict[str, Any]]:

@@ -197,13 +197,15 @@ def test_a_misspelt_class_is_found_without_importing_it() -> None:
 
 
 def test_somebodys_own_module_needs_their_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mylab").mkdir()
-    (tmp_path / "mylab" / "fusion.py").write_text("raise RuntimeError('imported')\nclass Sum: ...\n")
+    (tmp_path / "faulty_lab").mkdir()
+    (tmp_path / "faulty_lab" / "fusion.py").write_text("raise RuntimeError('imported')\nclass Sum: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    overrides = ["fusion=concat", "fusion._target_=mylab.fusion.Sum", "+fusion.width=3"]
+    overrides = ["fusion=concat", "fusion._target_=faulty_lab.fusion.Sum", "+fusion.width=3"]
     assert "name your own package in TEDG_ALLOW" in refusal(*overrides)
-    monkeypatch.setenv("TEDG_ALLOW", "other, mylab")
-    assert compose(overrides).config.fusion == {"_target_": "mylab.fusion.Sum", "width": 3}
+    monkeypatch.setenv("TEDG_ALLOW", "other, faulty_lab")
+    assert "faulty_lab.fusion.Sum: cannot be imported: RuntimeError: imported" in refusal(*overrides)
+    (tmp_path / "faulty_lab" / "fusion.py").write_text("class Sum:\n    def __init__(self, width): ...\n")
+    assert compose(overrides).config.fusion == {"_target_": "faulty_lab.fusion.Sum", "width": 3}
 
 
 @pytest.mark.more_than_first(1)
@@ -341,3 +343,52 @@ def test_a_routing_that_cannot_work_is_refused(overrides: tuple[str, ...], key: 
 
 def test_one_expert_needs_no_change_of_the_losses() -> None:
     assert compose(["policy.num_experts=1"]).config.policy.num_experts == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "right"),
+    [
+        ("stage.alignment_temperature=1e-60", "above 0 in float32 too"),
+        ("ppo.adam_eps=1e-50", "above 0 in float32 too"),
+        ("stage.entropy_coef=1e39", "1.18e-38 to 3.4e+38"),
+        ("ppo.gamma=1e-45", "above 0 and at most 1 in float32 too"),
+        ("policy.dropout=0.999999999", "below 1 in float32 too"),
+        ("fusion.gate.keep=1e-40", "above 0 and at most 1 in float32 too"),
+    ],
+)
+def test_what_float32_cannot_hold_is_refused(override: str, right: str) -> None:
+    assert right in refusal(override)
+
+
+def test_limits_of_figures_may_be_any_number() -> None:
+    assert compose(["ppo.max_value_loss=1e300", "diagnostics.max_grad_norm=1e300", "stage.entropy_coef=0"])
+
+
+def test_a_numbered_gpu_is_chosen_outside() -> None:
+    assert "CUDA_VISIBLE_DEVICES=3 and device=cuda" in refusal("device=cuda:3")
+    assert "did you mean cuda?" in refusal("device=cudda")
+
+
+def test_more_processes_than_the_machine_has_use_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert "threads=13: must be at most 12: this machine has 3 cores" in refusal("threads=13")
+    assert "env.num_workers=500: must be at most 12" in refusal("env.num_workers=500")
+    assert compose(["threads=12", "env.num_workers=12"])
+
+
+def test_compiling_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CXX", "my-c++")
+    assert "there is no my-c++ on PATH; take compile=false" in refusal("compile=true", "device=cpu")
+
+
+def test_a_linked_study_is_named_by_its_real_place(tmp_path: Path) -> None:
+    """The advice works, and loses nothing."""
+    (tmp_path / "disk" / "archive").mkdir(parents=True)
+    (tmp_path / "multirun").mkdir()
+    (tmp_path / "multirun" / "mine").symlink_to(tmp_path / "disk" / "archive")
+    sweep = [f"paths.multirun_dir={tmp_path}/multirun", "paths.study=mine", "seed=1,2"]
+    with pytest.raises(ConfigError) as error:
+        compose_all(sweep, multirun=True)
+    advice = str(error.value).partition("to go on there: ")[2].split()
+    assert compose_all([*advice, "seed=1,2"], multirun=True)

@@ -1,14 +1,18 @@
 """Every option of every group of parts keeps its contract. The options are found by their YAML files.
 
-Whoever adds a part adds no test here: its file in conf/ is enough.
+Whoever adds a part adds no test here: its file in conf/ is enough. A part whose file lies elsewhere is named
+by its overrides: `pytest tests/test_contracts.py --part 'fusion=mine hydra.searchpath=[file:///my/conf]'`.
+`tests/support/contracts.py` holds what is promised.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 import pytest
 import torch
+from support import contracts
 from support.gradients import faint_parameters
 from support.models import batch
 from support.probes import solve
@@ -29,7 +33,23 @@ OPTIONS = [
 ]
 CPU = torch.device("cpu")
 
-every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option[0])
+
+def pytest_generate_tests(metafunc):
+    own = [tuple(shlex.split(part)) for part in metafunc.config.getoption("part")]
+    for fixture, groups in {
+        "option": GROUPS,
+        "gate": ("fusion/gate",),
+        "routing": ("routing",),
+        "vision": ("vision",),
+    }.items():
+        if fixture in metafunc.fixturenames:
+            fitting = [option for option in own or OPTIONS if chosen(option, groups) is not None]
+            metafunc.parametrize(fixture, fitting, ids=lambda option: chosen(option, GROUPS))
+
+
+def chosen(option, groups):
+    """The first override of an option that chooses from one of the groups; None where there is none."""
+    return next((override for override in option if override.partition("=")[0] in groups), None)
 
 
 def make(option, *overrides):
@@ -43,7 +63,6 @@ def make(option, *overrides):
 
 
 @pytest.mark.more_than_first(12)
-@every_option
 def test_outputs_have_their_shapes_and_ranges(option):
     env, policy, _, settings = make(option)
     observation = batch(env, policy, steps=4)
@@ -72,7 +91,6 @@ def test_outputs_have_their_shapes_and_ranges(option):
         assert output.attention_weights is None
 
 
-@every_option
 def test_every_parameter_gets_a_gradient_but_those_declared_dead(option):
     env, policy, _, settings = make(option)
     policy.double()
@@ -81,7 +99,37 @@ def test_every_parameter_gets_a_gradient_but_those_declared_dead(option):
 
 
 @pytest.mark.more_than_first(1)
-@every_option
+def test_what_is_computed_is_the_states_own_and_uses_both_streams(option):
+    env, policy, _, settings = make(option)
+    policy.double()
+    observation = batch(env, policy, steps=4)
+    contracts.attention_is_as_promised(policy, observation, settings)
+    contracts.every_state_is_for_itself(policy, observation, settings)
+    contracts.acting_is_learning(policy, observation, settings)
+    contracts.both_streams_count(policy, observation)
+    contracts.tokens_are_one_set(policy, observation)
+
+
+@pytest.mark.more_than_first(1)
+def test_a_gate_gives_rows_on_the_simplex_and_keeps_as_many_keys_as_it_says(gate):
+    contracts.holds_for_a_gate(make(gate)[1].fusion.gate)
+
+
+@pytest.mark.more_than_first(1)
+def test_a_routing_gives_rows_on_the_simplex_at_every_point_of_every_stage(routing):
+    (stage,), _ = make_schedule(compose(["env=fake", "stage=finetune", "init_from=none", *routing]).config)
+    contracts.holds_for_a_routing(stage.routing)
+
+
+@pytest.mark.more_than_first(1)
+def test_an_encoder_tells_nothing_of_symbols_that_are_hidden(vision):
+    env, policy, _, settings = make(vision, "logic=none")
+    policy.double()
+    observation = batch(env, policy, steps=4)
+    contracts.hidden_symbols_stay_hidden(policy, observation, settings, env.spec.symbolic_state)
+
+
+@pytest.mark.more_than_first(1)
 def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option):
     env, policy, learner, settings = make(option, "policy.dropout=0.1")
     policy.double()
@@ -102,7 +150,6 @@ def test_the_ratio_is_one_before_the_first_step_and_parts_make_the_whole(option)
 
 
 @pytest.mark.more_than_first(1)
-@every_option
 def test_a_saved_policy_is_the_same_policy(option, tmp_path):
     env, policy, learner, settings = make(option)
     collector = Collector(env, policy, 16, CPU, torch.Generator().manual_seed(0))
@@ -120,7 +167,6 @@ def test_a_saved_policy_is_the_same_policy(option, tmp_path):
 
 
 @pytest.mark.more
-@every_option
 def test_it_learns_which_action_answers_what_it_sees(option):
     figures = solve("context", *option, updates=60, settings=ANY_PART)
     assert figures.solved, figures

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from tedg.config.run_config import DiagnosticsConfig
+from tedg.config.compose import compose
 from tedg.models.fusion import ConcatFusion, CrossAttentionFusion, HeadGateFusion
 from tedg.models.gate import NoGate
 from tedg.watch import diagnostics
 from tedg.watch.diagnostics import ALIGNMENT_WINDOW, Warnings, dead_attention_warning
+from tedg.watch.remedies import Remedies
 
 CONF = Path(__file__).parents[1] / "conf"
-THRESHOLDS = DiagnosticsConfig(**yaml.safe_load((CONF / "diagnostics" / "default.yaml").read_text()))
+CONFIG = compose(["device=cpu"]).config
+ON_A_GPU = replace(CONFIG, device="cuda")
+THRESHOLDS = CONFIG.diagnostics
 LN2 = math.log(2)
 
 
@@ -95,14 +99,14 @@ GOOD = {
         ("router/usage_entropy", 0.29, "stage.load_balance_coef=0.05"),
         ("router/specialisation", 0.001, "stage.diversity_coef=0.02"),
         ("attention/kept_similarity", 0.995, "fusion.gate.keep=0.5"),
-        ("context/drift", 6.0, "stage.learning_rate=5e-05"),
-        ("context/drift", 0.1, "stage.learning_rate=5e-05"),
-        ("gradient/norm", 11.0, "stage.learning_rate=5e-05"),
+        ("context/drift", 6.0, "stage.learning_rate=0.00035"),
+        ("context/drift", 0.1, "stage.learning_rate=0.00035"),
+        ("gradient/norm", 11.0, "stage.learning_rate=0.00035"),
         ("train/initial_log_ratio", 2e-4, "device=cpu"),
     ],
 )
 def test_each_warning_names_its_remedy_and_comes_once_until_it_clears(name, value, remedy):
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     bad = {**GOOD, name: value}
     assert warnings.check(GOOD, 0.9) == []
     (message,) = warnings.check(bad, 0.9)
@@ -114,19 +118,19 @@ def test_each_warning_names_its_remedy_and_comes_once_until_it_clears(name, valu
 
 def test_specialisation_is_only_asked_for_late():
     bad = {**GOOD, "router/specialisation": 0.0}
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     assert warnings.check(bad, THRESHOLDS.late_fraction - 0.01) == []
     assert len(warnings.check(bad, THRESHOLDS.late_fraction)) == 1
 
 
 def test_one_expert_cannot_collapse():
     one = {**diagnostics.router_figures(torch.ones(5, 1)), "stage": "warmup"}
-    assert Warnings(THRESHOLDS).check(one, 1.0) == []
+    assert Warnings(ON_A_GPU).check(one, 1.0) == []
 
 
 @pytest.mark.parametrize("end", [0.5, 0.6])
 def test_alignment_that_does_not_fall(end):
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     messages = []
     for update in range(3 * ALIGNMENT_WINDOW):
         loss = 0.5 + (end - 0.5) * min(update / ALIGNMENT_WINDOW, 1)
@@ -137,21 +141,23 @@ def test_alignment_that_does_not_fall(end):
 
 @pytest.mark.parametrize(("start", "end"), [(0.5, 0.4), (0.001, 0.002)])
 def test_alignment_that_falls_or_is_done(start, end):
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     for update in range(3 * ALIGNMENT_WINDOW):
         loss = start + (end - start) * update / (3 * ALIGNMENT_WINDOW)
         assert warnings.check({**GOOD, "loss/alignment": loss}, 0.5) == []
 
 
 def test_missing_and_undefined_figures_warn_of_nothing():
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     assert warnings.check({}, 1.0) == []
     assert warnings.check(dict.fromkeys(GOOD, math.nan), 1.0) == []
     assert warnings.check(dict.fromkeys(GOOD), 1.0) == []
 
 
 def test_in_a_curriculum_the_remedy_names_the_phase():
-    (message,) = Warnings(THRESHOLDS, phases=True).check({**GOOD, "router/usage_entropy": 0.0}, 0.1)
+    (message,) = Warnings(compose(["stage=curriculum"]).config).check(
+        {**GOOD, "router/usage_entropy": 0.0}, 0.1
+    )
     assert "stage.phases.warmup.load_balance_coef=0.05" in message
 
 
@@ -172,7 +178,7 @@ def test_every_remedy_is_a_key_of_the_configuration():
         "train/initial_log_ratio": 1.0,
     }
     messages = []
-    warnings = Warnings(THRESHOLDS)
+    warnings = Warnings(ON_A_GPU)
     for _ in range(2 * ALIGNMENT_WINDOW):
         messages += warnings.check(bad, 1.0)
     assert len(messages) == 7
@@ -190,3 +196,44 @@ def test_attention_that_is_dead_by_construction_is_told_before_training():
     assert "try fusion=cross_attn" in dead_attention_warning(heads, 9)
     assert dead_attention_warning(CrossAttentionFusion(**sizes, num_tokens=2, gate=NoGate()), 2) is None
     assert dead_attention_warning(ConcatFusion(8, 8, 1, 8), 1) is None
+
+
+def test_a_remedy_goes_beyond_what_is_set():
+    """Whatever the present value is; each override changes something, and can be composed."""
+    set_high = ["stage.load_balance_coef=3", "stage.diversity_coef=0.7", "stage.alignment_coef=2"]
+    set_high += ["stage.entropy_coef=0.3", "stage.alpha_entropy_coef=[0.5,0.05]", "fusion.gate.keep=0.8"]
+    for overrides in (["device=cpu"], set_high):
+        config = compose(overrides).config
+        found = Remedies(config)
+        for name in ("load_balance_coef", "diversity_coef", "alignment_coef", "entropy_coef"):
+            texts = (found.balance(), found.diversity(), found.alignment(), found.explore())
+            (text,) = [text for text in texts if f".{name}=" in text]
+            override = text.split()[1]
+            assert value_of(override) > config.stage[name], text
+            compose([*overrides, override])
+        (pair,) = re.findall(r"=\[(.*?)\] ", found.undecided())
+        assert all(
+            float(a) > b for a, b in zip(pair.split(","), config.stage["alpha_entropy_coef"], strict=True)
+        )
+        assert value_of(found.keep_more().split()[1]) > config.fusion["gate"]["keep"]
+
+
+def value_of(override):
+    return float(override.partition("=")[2])
+
+
+def test_a_gate_without_a_share_to_keep_gets_a_remedy_of_its_own():
+    assert "fusion.gate.exponent=1.25 " in Remedies(compose(["fusion/gate=entmax"]).config).keep_more()
+    assert Remedies(compose(["fusion.gate.keep=1"]).config).keep_more() == "try fusion=cross_attn_dense"
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"precision": "bfloat16", "device": "cuda"}, "try precision=float32"),
+        ({"compile": True}, "try compile=false"),
+        ({}, "something in the forward pass"),
+    ],
+)
+def test_a_remedy_is_never_what_is_set_already(changes, remedy):
+    assert Remedies(replace(CONFIG, **changes)).same_policy().startswith(remedy)

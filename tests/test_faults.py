@@ -21,6 +21,7 @@ from tedg.envs.toys.env import ToyVectorEnv
 from tedg.errors import DivergedError, StorageError
 from tedg.learn import ppo, shards
 from tedg.learn.trainer import Trainer
+from tedg.models import policy as policy_module
 from tedg.processes import WorkerError
 from tedg.signals import StopFlag
 from tedg.store import checkpoint
@@ -291,3 +292,17 @@ def test_learner_processes_that_die_again_and_again_end_the_run(compose_tiny, tm
     with pytest.raises(WorkerError) as ended:
         run(compose_tiny("threads=2", *sizes).config, tmp_path / "run")
     assert ended.value.exit_code == 1
+
+
+def test_a_policy_that_cannot_act_has_diverged(tiny_config, tmp_path, monkeypatch):
+    """Its outputs overflow in the second rollout: nothing can be undone, and the message is the usual one."""
+    original, calls = policy_module.masked_log_probs, iter(range(10**6))
+
+    def overflowing(logits, mask):
+        return original(logits * (1 if next(calls) < 40 else math.inf), mask)
+
+    monkeypatch.setattr(policy_module, "masked_log_probs", overflowing)
+    with pytest.raises(DivergedError, match=r"cannot act.*try stage\.learning_rate=") as error:
+        run(tiny_config, tmp_path / "run")
+    assert error.value.exit_code == 3
+    assert "updates" in error.value.result

@@ -71,6 +71,19 @@ def test_an_own_package_is_built_once_it_is_allowed(tmp_path: Path, monkeypatch:
     assert build(node).width == 3
 
 
+def test_folders_without_an_init_file_are_a_package_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bare_lab" / "parts" / "gates").mkdir(parents=True)
+    (tmp_path / "bare_lab/parts/gates/hard.py").write_text("class Hard: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TEDG_ALLOW", "bare_lab")
+    assert refusal("bare_lab.parts.gates.hard.Hard") is None
+    assert refusal("bare_lab.parts.gates.hard.Soft") == "bare_lab.parts.gates.hard has no Soft"
+    assert refusal("bare_lab.parts.hard.Hard") == "there is no module bare_lab.parts.hard"
+    assert type(build({"_target_": "bare_lab.parts.gates.hard.Hard"})).__name__ == "Hard"
+
+
 def test_wrong_arguments_name_the_target() -> None:
     with pytest.raises(ConfigError, match=r"TopKGate: got an unexpected keyword argument 'kep'"):
         build({"_target_": "tedg.models.gate.TopKGate", "keep": 0.5, "kep": 0.5})

@@ -98,3 +98,24 @@ def test_it_leaves_no_gradients_and_no_statistics_behind():
     liveness(policy, batch(env, policy), settings, torch.Generator().manual_seed(0))
     assert all(p.grad is None for p in policy.parameters())
     assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+
+
+def test_one_state_says_nothing_about_differences_between_states():
+    """Neither influence nor variation is 0 there: they are absent, with the reason."""
+    config, env, policy = toy(*NARROW, "fusion=cross_attn")
+    settings = make_schedule(config)[0][-1].settings(0)
+    one = batch(env, policy)[:1]
+    found = liveness(policy, one, settings, torch.Generator().manual_seed(0))
+    assert not [name for name in found if name.startswith("influence/")]
+    assert "attention/variation" not in found
+    assert found["attention/keys"] > 1
+    assert "compare states" in found["missing"]
+
+
+def test_of_two_states_each_gets_the_other_ones_inputs():
+    """A permutation that leaves all at their places would make every stream look dead."""
+    config, env, policy = toy(*NARROW, "fusion=concat")
+    settings = make_schedule(config)[0][-1].settings(0)
+    for seed in range(6):
+        found = liveness(policy, batch(env, policy)[:2], settings, torch.Generator().manual_seed(seed))
+        assert found["influence/vision"] > 0

@@ -35,12 +35,12 @@ def kill(number):
         (
             kill(signal.SIGSEGV),
             60,
-            r"was killed by SIGSEGV \(it had used \d+ MiB of memory at most; code -11\)",
+            r"was killed by SIGSEGV \(it had used [\d,]+ MiB of memory at most; code -11\)",
         ),
         (
             kill(signal.SIGKILL),
             60,
-            r"was killed by SIGKILL \(was memory short\?; it had used \d+ MiB of memory at most; code -9\)",
+            r"was killed by SIGKILL \(was memory short\?; .*used [\d,]+ MiB of memory at most; code -9\)",
         ),
         (kill(signal.SIGSTOP), 1, "gave no answer for 1 s"),
     ],

@@ -52,7 +52,9 @@ def test_only_the_missing_games_are_played(
     result, said = again(compose_tiny, "eval.games=5")
     assert (result.run_dir, result.trained) == (finished, False)
     assert played == [(500002, 500003, 500004)]
+    assert said.has("finished already; more held-out games are asked for than were played")
     assert said.has("playing 3 of policy, 3 of random")
+    assert not said.has("nothing to do")
     games = read_games(finished)
     assert games is not None
     assert before is not None

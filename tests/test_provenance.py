@@ -45,11 +45,18 @@ def test_a_change_counts_where_it_can_change_what_is_learnt(place: str, trains: 
     assert (digests()[1] != training) is trains
 
 
-@pytest.mark.parametrize("name", ["mylab.py", "mylab/gates.py"])
-def test_packages_of_ones_own_count(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [("mylab.py", ()), ("mylab/gates.py", ("mylab",)), ("mylab/parts/gates.py", ())],
+    ids=["module", "package", "folders without __init__.py"],
+)
+def test_packages_of_ones_own_count(
+    name: str, packages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / name
-    place.parent.mkdir(exist_ok=True)
-    (place.parent / "__init__.py").touch()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        (tmp_path / package / "__init__.py").touch()
     place.write_text("KEEP = 0.3\n")
     monkeypatch.syspath_prepend(tmp_path)
     without = digests()
@@ -69,3 +76,13 @@ def test_a_build_tag_is_no_other_version(monkeypatch: pytest.MonkeyPatch) -> Non
         before = digests()
         monkeypatch.setattr(provenance, "versions", lambda build=build: {**found, "torch": plain + build})
         assert (digests() == before) is same
+
+
+def test_a_start_reads_every_source_once(monkeypatch):
+    read = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path), original(path))[1])
+    now = provenance.session("cpu", 1)
+    sources = [path for path in read if path.suffix in (".py", ".yaml", ".json")]
+    assert len(sources) == len(set(sources)) > 50
+    assert (now["code"], now["training_code"]) == (provenance.code_digest(), provenance.training_digest())

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError, StorageError
 from tedg.files import read_json, write_json, write_text
 from tedg.store import rundir
+from tedg.store.games import read_games, write_games
+from tedg.store.results import read_result
 
 
 class Killed(BaseException):
@@ -117,6 +120,21 @@ def test_a_link_out_of_the_root_is_no_run_of_it(tmp_path: Path) -> None:
     assert rundir.find([root], "abc") == root / "whole-abc"
 
 
+def test_a_link_that_leads_to_the_very_run_is_followed(tmp_path: Path) -> None:
+    """As after a move to another disk. One that leads to another run is not, and stays where it is."""
+    root, archive = tmp_path / "root", tmp_path / "archive"
+    root.mkdir()
+    archive.mkdir()
+    (archive / "config.yaml").touch()
+    write_json(archive / "provenance.json", {"run_id": "abc", "sessions": [{}]})
+    (root / "mine-abc").symlink_to(archive)
+    (root / "mine-def").symlink_to(archive)
+    assert rundir.find([root], "abc") == root / "mine-abc"
+    assert rundir.find([root], "def") is None
+    with pytest.raises(ConfigError, match="does not hold this run; rename the link"):
+        rundir.named(root, "mine", "def")
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "x\n", "a\0b", "x" * 300, "", "a/b"])
 def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be 1 to 80 letters"):
@@ -128,3 +146,55 @@ def test_damaged_json_is_a_storage_error(content: bytes, tmp_path: Path) -> None
     (tmp_path / "result.json").write_bytes(content)
     with pytest.raises(StorageError, match=r"result\.json"):
         read_json(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"null",
+        b"{}",
+        b'{"status": "done"}',
+        b'{"status": ["finished"]}',
+        b'{"status": "finished", "rollbacks": "two"}',
+        b'{"status": "finished", "updates": true}',
+        b'{"status": "finished", "evaluation": [1]}',
+        b'{"status": "finished", "evaluation": {"policy": {"games": 2}}}',
+        b'{"status": "finished", "evaluation": {"policy": null}}',
+        b'{"status": "finished", "liveness": {"influence/vision": "0.1"}}',
+        b'{"status": "finished", "liveness": {"influence/vision": NaN}}',
+        b'{"status": "finished", "warnings": 3}',
+    ],
+)
+def test_a_result_that_no_run_writes_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"result\.json"):
+        read_result(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"a: [", b"\xff", b"eval: 3", b"x\0"])
+def test_a_damaged_config_is_a_storage_error(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(StorageError, match=r"config\.yaml"):
+        rundir.read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",1.5,", ",nan,"),
+        ("death", "deadly"),
+        ("policy,", 'policy,"'),
+        ("death\n", "death"),
+        ("\npolicy", "\n\npolicy"),
+    ],
+)
+def test_a_damaged_table_of_games_is_a_storage_error(old: str, new: str, tmp_path: Path) -> None:
+    game = EpisodeEnd(env=0, seed=5, length=3, episode_return=1.5, score=1.5, depth=1, turns=3, end="death")
+    write_games(tmp_path, {"policy": {5: game}})
+    assert read_games(tmp_path) == {"policy": {5: game}}
+    path = tmp_path / "games.csv"
+    changed = path.read_text().replace(old, new)
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(StorageError, match=r"games\.csv"):
+        read_games(tmp_path)

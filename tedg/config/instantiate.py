@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,8 @@ def build(node: Mapping[str, Any], **runtime: Any) -> Any:
     """Build `node["_target_"]` from the node's other keys and `runtime`, nested nodes first.
 
     Sizes known only when a run starts come in `runtime`, which goes to the outermost object alone.
-    Raises ConfigError for a target outside tedg and the packages in TEDG_ALLOW, and for arguments that
-    the target does not take.
+    Raises ConfigError for a target outside tedg and the packages in TEDG_ALLOW, for arguments that the target
+    does not take, and for values that it refuses by a ValueError or trips over by a TypeError.
     """
     target = node.get("_target_")
     factory = locate(target)
@@ -25,7 +26,20 @@ def build(node: Mapping[str, Any], **runtime: Any) -> Any:
         inspect.signature(factory).bind(**settings, **runtime)
     except TypeError as error:
         raise ConfigError(f"_target_={target}: {error}") from None
-    return factory(**settings, **runtime)
+    try:
+        return factory(**settings, **runtime)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"_target_={target}: {in_words(error)}") from error
+
+
+def in_words(error: Exception) -> str:
+    """An error of somebody's code in one line: a ValueError's text, of others the kind and the place too."""
+    if isinstance(error, ValueError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [place for place in frames if place.filename[0] != "<" and "site-packages" not in place.filename]
+    where = f" ({places[-1].filename}, line {places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _nested(value: Any) -> Any:

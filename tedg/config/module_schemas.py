@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from tedg.config.own_parts import read_own
 from tedg.config.targets import is_allowed, refusal
 from tedg.config.typed import Faults, Range, convert, read
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
@@ -20,8 +21,7 @@ Natural = Annotated[int, Range(low=0)]
 class Slot:
     """A place in the configuration that holds a module: the schemas of the targets known to fit there.
 
-    The keys of a known target are validated here. Any other target has to lie in an allowed package; its keys
-    are whatever its YAML file has, and the values are up to its constructor.
+    Any other target has to lie in an allowed package; what its settings may be follows from its class.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Slot:
         """The node with its numbers in their proper form."""
         node = dict(value)
         target = node.get("_target_")
-        known = SLOTS[self.name]
+        known = SLOTS.get(self.name, _ALL_TARGETS)  # a part of somebody's own may hold parts of any kind
         place = f"{key}._target_"
         if target is None and self.optional:
             settings = {name: item for name, item in node.items() if name != "_target_"}
@@ -49,11 +49,23 @@ class Slot:
             if reason is not None:
                 near = did_you_mean(str(target), known) if "did you mean" not in reason else ""
                 faults.add(place, target, reason + near)
-            for nested_key, nested in _targets(node, key):
-                nested_reason = refusal(nested)
-                if nested_key != place and nested_reason is not None:
-                    faults.add(nested_key, nested, nested_reason)
+            settings = self._nested(node, key, faults)
+            if reason is None and faults.importing:
+                settings = read_own(str(target), settings, GIVEN.get(self.name, ()), key, faults)
+            return {"_target_": target, **settings}
         return node
+
+    def _nested(self, node: Mapping[str, Any], key: str, faults: Faults) -> dict[str, Any]:
+        """The settings of a part of somebody's own, those that are parts themselves validated."""
+        settings = {name: item for name, item in node.items() if name != "_target_"}
+        for name, item in settings.items():
+            if isinstance(item, Mapping) and "_target_" in item:
+                settings[name] = Slot(f"{self.name}.{name}").validate(item, f"{key}.{name}", faults)
+                continue
+            for place, target in _targets(item, f"{key}.{name}"):  # parts in lists and groups
+                if (reason := refusal(target)) is not None:
+                    faults.add(place, target, reason)
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +188,7 @@ class HeadGate:
 
     num_heads: Count
     head_dim: Count
-    keep: Annotated[float, Range(above=0, high=1)]
+    keep: Annotated[float, Range(above=0, high=1, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +202,14 @@ class MatchedConcat:
 class EntmaxGate:
     """tedg.models.gate.EntmaxGate."""
 
-    exponent: Annotated[float, Range(above=1, high=2)]
+    exponent: Annotated[float, Range(above=1, high=2, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
     """tedg.models.gate.TopKGate."""
 
-    keep: Annotated[float, Range(above=0, high=1)]
+    keep: Annotated[float, Range(above=0, high=1, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +228,7 @@ class PairPerStage:
 class AnnealedEntmax:
     """tedg.models.routing.AnnealedEntmax."""
 
-    exponent: Annotated[dict, PairPerStage(Range(low=1, high=2))]  # type: ignore[type-arg]
+    exponent: Annotated[dict, PairPerStage(Range(low=1, high=2, single=True))]  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +270,19 @@ SLOTS: dict[str, dict[str, type[Any]]] = {
         SYMBOLIC_ROUTING: NoSettings,
     },
 }
-_ALL_TARGETS = {target for slot in SLOTS.values() for target in slot}
+_ALL_TARGETS = {target: schema for slot in SLOTS.values() for target, schema in slot.items()}
+# What a part is given when it is built, beside its settings.
+GIVEN: dict[str, tuple[str, ...]] = {
+    "env": ("seeds",),
+    "vision": ("spec", "glyph_attributes", "with_head", "hide_symbols"),
+    "logic": ("hypergraph",),
+    "fusion": ("vision_dim", "token_dim", "num_tokens", "logic_dim"),
+}
+
+
+def has_own_parts(node: Mapping[str, Any]) -> bool:
+    """Whether something is to be built that tedg has no schema for."""
+    return any(target not in (None, *_ALL_TARGETS) for _, target in _targets(node, ""))
 
 
 def refuse_foreign_targets(node: Mapping[str, Any], faults: Faults) -> None:

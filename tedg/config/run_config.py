@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, make_dataclass
 from functools import cache
@@ -16,6 +17,10 @@ from tedg.spelling import did_you_mean
 Positive = Annotated[float, Range(above=0)]
 NonNegative = Annotated[float, Range(low=0)]
 Fraction = Annotated[float, Range(low=0, high=1)]
+# The same for what enters a network, a loss or the optimiser, which compute in float32.
+SinglePositive = Annotated[float, Range(above=0, single=True)]
+SingleNonNegative = Annotated[float, Range(low=0, single=True)]
+SingleFraction = Annotated[float, Range(low=0, high=1, single=True)]
 Sizes = Annotated[tuple[int, ...], Range(low=1)]
 Seed = Annotated[int, Range(low=0, below=2**30)]
 
@@ -37,6 +42,23 @@ Name = Annotated[str, Slug()]
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """What a run learns on."""
+
+    def validate(self, value: str, key: str, faults: Faults) -> str:
+        """Adds a fault for anything but the three words; of several GPUs the environment chooses."""
+        options = ("auto", "cpu", "cuda")
+        if numbered := re.fullmatch(r"(?:cuda|gpu):?(\d+)", value):
+            right = (
+                f"one of several GPUs is chosen outside: CUDA_VISIBLE_DEVICES={numbered[1]} and {key}=cuda"
+            )
+            faults.add(key, value, f"must be one of {', '.join(options)}; {right}")
+        elif value not in options:
+            faults.add(key, value, f"must be one of {', '.join(options)}{did_you_mean(value, options)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """Router, experts and critic."""
 
@@ -45,7 +67,7 @@ class PolicyConfig:
     router_hidden: Sizes
     expert_hidden: Sizes
     critic_hidden: Sizes
-    dropout: Annotated[float, Range(low=0, below=1)]
+    dropout: Annotated[float, Range(low=0, below=1, single=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +75,14 @@ class PPOConfig:
     """Proximal policy optimisation."""
 
     num_steps: Count
-    clip_range: Positive
-    gamma: Annotated[float, Range(above=0, high=1)]
-    gae_lambda: Fraction
+    clip_range: SinglePositive
+    gamma: Annotated[float, Range(above=0, high=1, single=True)]
+    gae_lambda: SingleFraction
     num_epochs: Count
     minibatch_size: Count
-    value_coef: NonNegative
-    max_grad_norm: Positive
-    adam_eps: Positive
+    value_coef: SingleNonNegative
+    max_grad_norm: SinglePositive
+    adam_eps: SinglePositive
     normalise_rewards: bool
     max_kl: Positive
     max_value_loss: Positive
@@ -75,18 +97,18 @@ class _Stage:
     parent: Name | None
     episodes: Count
     routing: Annotated[dict, Slot("routing")]  # type: ignore[type-arg]
-    temperature: Annotated[tuple[float, float], Range(above=0)]
-    learning_rate: Positive
-    entropy_coef: NonNegative
+    temperature: Annotated[tuple[float, float], Range(above=0, single=True)]
+    learning_rate: SinglePositive
+    entropy_coef: SingleNonNegative
     alpha_entropy: Literal["maximise", "minimise"]
-    alpha_entropy_coef: Annotated[tuple[float, float], Range(low=0)]
-    alignment_temperature: Positive
+    alpha_entropy_coef: Annotated[tuple[float, float], Range(low=0, single=True)]
+    alignment_temperature: SinglePositive
 
 
 # One stage of training; a pair is (value at the start, value at the end). A key per auxiliary loss is added.
 StageConfig = make_dataclass(
     "StageConfig",
-    [(coefficient(name), NonNegative) for name in AUXILIARY],
+    [(coefficient(name), SingleNonNegative) for name in AUXILIARY],
     bases=(_Stage,),
     frozen=True,
     slots=True,
@@ -97,8 +119,8 @@ StageConfig = make_dataclass(
 class StagePreset:
     """What a preset decides for one stage."""
 
-    learning_rate: Positive
-    entropy_coef: NonNegative
+    learning_rate: SinglePositive
+    entropy_coef: SingleNonNegative
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +130,7 @@ class PresetConfig:
     num_envs: Count
     minibatch_size: Count
     num_steps: Count
-    clip_range: Positive
+    clip_range: SinglePositive
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +289,7 @@ class RunConfig:
 
     name: Name
     seed: Seed
-    device: Literal["auto", "cpu", "cuda"]
+    device: Annotated[str, Device()]
     threads: Count | None
     precision: Literal["float32", "bfloat16"]
     compile: bool

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from tedg.spelling import did_you_mean
@@ -50,22 +50,33 @@ def refusal(target: object) -> str | None:
     return f"{module} has no {name}{near}"
 
 
-def package_place(package: str) -> Path | None:
-    """The folder of a package or the file of a single module, found without importing it; else None."""
-    source = _source_of(package)
-    return source.parent if source is not None and source.name == "__init__.py" else source
+def package_places(package: str) -> list[Path]:
+    """The folder of a package or the file of a single module, found without importing it.
+
+    None for one that is not there, and several where folders without an `__init__.py` form one package.
+    """
+    spec = _spec_of(package)
+    if spec is None:
+        return []
+    folders = spec.submodule_search_locations
+    return [Path(place) for place in dict.fromkeys([spec.origin or ""] if folders is None else folders)]
 
 
 def _source_of(module: str) -> Path | None:
-    """The file of a module, found without importing its parents."""
+    spec = _spec_of(module)
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Where a module lies, found without importing its parents."""
     parts = module.split(".")
     spec = importlib.util.find_spec(parts[0])  # a package without parents: finding it imports nothing
-    for depth in range(1, len(parts)):
+    for part in parts[1:]:
         if spec is None:
             return None
-        inside = list(spec.submodule_search_locations or [])
-        spec = PathFinder.find_spec(".".join(parts[: depth + 1]), inside)
-    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+        # By its last name alone: for a folder without an `__init__.py` the full one would need its parents.
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or []))
+    return spec
 
 
 def _top_level_names(source: Path) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import (
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 LARGEST_WHOLE = 2**53  # where floats begin to skip whole numbers
 NO_SUCH_KEY = ": no such key"
+SMALLEST_SINGLE, LARGEST_SINGLE = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # of normal float32 numbers
 LONGEST_LINE = 1000  # characters of a fault that are shown
 
 
@@ -36,6 +38,7 @@ class Faults:
 
     lines: dict[str, None] = field(default_factory=dict)
     count: int = 0  # with repetitions, so that a fault seen before still counts where it is found again
+    importing: bool = True  # whether classes may be imported for what they say of their settings
 
     def report(self, line: str) -> None:
         """Add a line; line breaks in it are written out, and what is too long for anyone to read is cut."""
@@ -89,30 +92,48 @@ class Validated(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from `low` to `high`; `above` and `below` exclude the border itself."""
+    """Numbers from `low` to `high`; `above` and `below` exclude the border itself.
+
+    `single`: the number is used in float32, so it has to be inside there too, and may not become 0.
+    """
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
     below: float | None = None
+    single: bool = False
 
     def validate(self, value: Any, key: str, faults: Faults) -> Any:
         """Every number of a single value or a tuple has to lie inside."""
         for number in value if isinstance(value, tuple) else (value,):
-            inside = (
-                (self.low is None or number >= self.low)
-                and (self.high is None or number <= self.high)
-                and (self.above is None or number > self.above)
-                and (self.below is None or number < self.below)
-            )
-            if not inside:
+            if not self._holds(number):
                 faults.add(key, value, f"must be {self}")
                 break
+            if self.single and not ((rounded := _float32(number)) is not None and self._holds(rounded)):
+                size = f"{SMALLEST_SINGLE:.3g} to {LARGEST_SINGLE:.3g}"
+                faults.add(key, value, f"must be {self} in float32 too, which networks use ({size})")
+                break
         return value
+
+    def _holds(self, number: float) -> bool:
+        return (
+            (self.low is None or number >= self.low)
+            and (self.high is None or number <= self.high)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
 
     def __str__(self) -> str:
         named = [("at least", self.low), ("above", self.above), ("at most", self.high), ("below", self.below)]
         return " and ".join(f"{word} {exact(border)}" for word, border in named if border is not None)
+
+
+def _float32(number: float) -> float | None:
+    """The number as float32 has it; None where that is infinite, or 0 though the number is not."""
+    if number and not SMALLEST_SINGLE <= abs(number) <= LARGEST_SINGLE:
+        return None
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
 
 
 def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
@@ -120,7 +141,7 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
 
     A whole number is taken for a float, and a float without a fraction for a whole number, so that equal
     settings become equal values however they were written. What several keys must fulfil together is up to
-    the schema's own `validate(key, faults)`.
+    the schema's own `validate(key, faults)`. A field with a default may be left out.
     """
     if not isinstance(node, Mapping):
         faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
@@ -133,10 +154,11 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
             place = _join(key, str(name))
             faults.unknown(place, known, f"{place}={show(node[name])}")
     values = {}
+    optional = {field.name for field in dataclasses.fields(schema) if _has_default(field)}  # type: ignore[arg-type]
     for name, hint in hints.items():
         if name in node:
             values[name] = convert(hint, node[name], _join(key, name), faults)
-        else:
+        elif name not in optional:
             faults.report(f"{_join(key, name)}: is missing")
     if faults.count > before:
         return None
@@ -158,15 +180,14 @@ def convert(hint: Any, value: Any, key: str, faults: Faults) -> Any:
                 value = rule.validate(value, key, faults)
         return value
     if origin in (Union, UnionType):
-        options = [option for option in get_args(hint) if option is not NoneType]
-        return None if value is None else convert(options[0], value, key, faults)
+        return _union(get_args(hint), value, key, faults)
     if origin is Literal:
         if value not in get_args(hint):
             options = [str(option) for option in get_args(hint)]
             faults.add(key, value, f"must be one of {', '.join(options)}{did_you_mean(str(value), options)}")
         return value
-    if origin is tuple:
-        return _tuple(hint, value, key, faults)
+    if origin in (tuple, list, Sequence):
+        return _sequence(hint, value, key, faults)
     if dataclasses.is_dataclass(hint):
         return read(hint, value, key, faults)  # type: ignore[arg-type]
     return _scalar(hint, value, key, faults)
@@ -249,9 +270,22 @@ def _as_text(key: str, value: Any) -> str:
     return f"; this is text: leave out its quotes, or where it is from the environment write '{number}'"
 
 
-def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
-    inner, *rest = get_args(hint)
-    length = None if rest == [...] else 1 + len(rest)
+def _union(hints: tuple[Any, ...], value: Any, key: str, faults: Faults) -> Any:
+    """The value under the first of the types that it fits; the faults are those under the first of all."""
+    if value is None and NoneType in hints:
+        return None
+    first, *others = [hint for hint in hints if hint is not NoneType]
+    for hint in (first, *others):
+        found = Faults()
+        converted = convert(hint, value, key, found)
+        if not found.lines:
+            return converted
+    return convert(first, value, key, faults)
+
+
+def _sequence(hint: Any, value: Any, key: str, faults: Faults) -> Any:
+    inner = get_args(hint)
+    length = len(inner) if get_origin(hint) is tuple and inner[-1] is not ... else None
     if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
         faults.add(
             key,
@@ -259,7 +293,16 @@ def _tuple(hint: Any, value: Any, key: str, faults: Faults) -> Any:
             f"must be a list of {'' if length is None else f'{length} '}values: [a, b]{_as_text(key, value)}",
         )
         return value
-    return tuple(convert(inner, item, f"{key}[{i}]", faults) for i, item in enumerate(value))
+    each = inner if length is not None else [inner[0]] * len(value)
+    return tuple(
+        convert(hint, item, f"{key}[{i}]", faults)
+        for i, (hint, item) in enumerate(zip(each, value, strict=True))
+    )
+
+
+def _has_default(field: Any) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
 
 
 def _hints(schema: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tedg.config.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, refuse_foreign_targets
+from tedg.config.machine import validate_machine
+from tedg.config.module_schemas import NO_LOGIC, SYMBOLIC_ROUTING, has_own_parts, refuse_foreign_targets
 from tedg.config.run_config import RunConfig
 from tedg.config.typed import LARGEST_WHOLE, Faults, exact, read
 from tedg.files import SLUG, leads_outside, unwritable
@@ -24,15 +25,20 @@ def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> Ru
     `sweep`: it is a job of a multirun. Looks at the machine too: the device, the hypergraph's file, the
     directory that would be written. Leaves nothing on the disk.
     """
+    faults.importing = False  # which takes seconds, so everything else is looked at first
     config = read(RunConfig, node, "", faults)
+    faults.importing = True
     refuse_foreign_targets(node, faults)
     # What concerns several groups reads single values, so that it still works beside faults in other groups.
     _validate_rollout(node, faults)
     _validate_hypergraph(node, faults)
     _validate_routing(node, faults)
     _validate_device(node, faults)
+    validate_machine(node, faults)
     _validate_place(node, faults, sweep)
     _validate_start(node, faults)
+    if not faults.lines and has_own_parts(node):
+        config = read(RunConfig, node, "", faults)
     return config if not faults.lines else None
 
 
@@ -162,7 +168,9 @@ def _validate_study(root: Path, study: Any, faults: Faults) -> None:
         return  # reported as a bad name
     reason = unwritable(root / study)
     if reason is None and leads_outside(root / study, root):
-        reason = f"{root / study} is a link to a place outside of {root}; remove it"
+        place = (root / study).resolve()
+        own = f"paths.multirun_dir={place.parent} paths.study={place.name}"
+        reason = f"{root / study} is a link to a place outside of {root}; to go on there: {own}"
     if reason is not None:
         faults.add("paths.study", study, reason)
 

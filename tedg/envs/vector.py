@@ -20,6 +20,7 @@ from tedg.envs.games import episode_end
 from tedg.envs.groups import step_groups
 from tedg.envs.memory import GameMemory
 from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step
+from tedg.envs.open_files import raise_limit
 from tedg.envs.seeds import Seeds, held_out_seeds, training_seeds
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.processes import split
@@ -59,6 +60,7 @@ class NetHackVectorEnv:
                 f"num_envs ({num_envs}) and num_groups ({num_groups}) must be positive,"
                 f" num_workers ({num_workers}) must not be negative"
             )
+        raise_limit()
         graph = hypergraph if isinstance(hypergraph, Hypergraph) else load_hypergraph(hypergraph)
         settings = GameSettings(task, goal, graph, max_episode_steps, action_mask)
         self.num_envs = num_envs

@@ -15,7 +15,7 @@ from tedg.models.policy import MoEPolicy, masked_log_probs
 
 def liveness(
     policy: MoEPolicy, observation: Observation, settings: Settings, generator: torch.Generator
-) -> dict[str, float | None]:
+) -> dict[str, float | str | None]:
     """Figures that say whether attention, gate, router and both streams still matter.
 
     `gradient/…` are norms of the gradient of the mean log-probability of sampled actions.
@@ -24,13 +24,15 @@ def liveness(
     gate says it keeps, None where the scores decide. `influence/…` is the mean KL divergence
     in nats between the policy and the policy with one stream's inputs exchanged between states, under
     the states' own legality masks (permutation importance).
+
+    The last two compare states. Of fewer than two they are absent, and `missing` says why.
     """
     policy.zero_grad(set_to_none=True)
     acted = policy.get_action_and_value(
         observation, settings.routing, settings.temperature, generator=generator
     )
     acted.log_prob.mean().backward()  # type: ignore[no-untyped-call]
-    figures: dict[str, float | None] = {
+    figures: dict[str, float | str | None] = {
         f"gradient/{name}": _norm(policy.fusion.get_parameter(path))
         for name, path in policy.fusion.attention_parameters.items()
     }
@@ -42,24 +44,31 @@ def liveness(
         if weights is not None:
             figures |= attention_over_states(weights)
             figures["attention/promised_keys"] = policy.fusion.promised_keys(weights.shape[-1])
-        figures |= _influence(policy, observation, settings, generator)
+        if len(observation) > 1:
+            figures |= _influence(policy, observation, settings, generator)
+        else:
+            figures["missing"] = "influence and variation compare states, and the held-out games gave one"
     return figures
 
 
 def attention_over_states(weights: Float[Tensor, "batch heads queries keys"]) -> dict[str, float]:
-    """How attention spreads over keys and how it differs between states."""
-    return {
+    """How attention spreads over keys and, where there are several, how it differs between states."""
+    figures = {
         "attention/keys": float(weights.shape[-1]),
         "attention/kept_keys": float((weights > 0).sum(dim=-1).float().mean()),
         "attention/effective_keys": float((1 / weights.square().sum(dim=-1)).mean()),
-        "attention/variation": float(weights.std(dim=0).mean()) if len(weights) > 1 else 0.0,
     }
+    if len(weights) > 1:
+        figures["attention/variation"] = float(weights.std(dim=0).mean())
+    return figures
 
 
 def _influence(
     policy: MoEPolicy, observation: Observation, settings: Settings, generator: torch.Generator
 ) -> dict[str, float]:
     order = torch.randperm(len(observation), generator=generator, device=generator.device)
+    if torch.equal(order, torch.arange(len(order), device=order.device)):  # nothing would be exchanged
+        order = order.roll(1)
     own = _log_probs(policy, observation, settings)
     figures = {}
     for stream in ("vision", "logic"):

@@ -11,6 +11,7 @@ import torch
 from tedg.config.instantiate import build
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
+from tedg.envs.seeds import training_seeds
 from tedg.errors import ConfigError
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.learn.stages import make_schedule
@@ -28,12 +29,17 @@ def make_device(config: RunConfig) -> torch.device:
 
 
 def set_threads(config: RunConfig) -> int:
-    """How many cores the learner may use: `threads`, or all that this process may use.
+    """Have torch leave the cores to the learner, and return how many it may use (`learner_threads`).
 
     torch itself gets one: operations are too small to be split, so minibatches are (see `Shards`), and
     while the policy acts the other cores play the games.
     """
     torch.set_num_threads(1)
+    return learner_threads(config)
+
+
+def learner_threads(config: RunConfig) -> int:
+    """How many cores the learner may use: `threads`, or all that this process may use."""
     return config.threads or len(os.sched_getaffinity(0))
 
 
@@ -47,6 +53,15 @@ def make_env(config: RunConfig, seeds: Callable[[int, int], int], num_envs: int 
     node = {**config.env, "num_envs": num_envs or config.env["num_envs"]}
     env: VectorEnv = build(node, seeds=seeds)
     return env
+
+
+def try_parts(config: RunConfig) -> None:
+    """Build every part once, before anything is started; ConfigError where one refuses its settings."""
+    env = make_env(config, training_seeds(config.seed), num_envs=1)
+    try:
+        make_policy(config, env, make_hypergraph(config), torch.device("cpu"))
+    finally:
+        env.close()
 
 
 def make_policy(config: RunConfig, env: VectorEnv, hypergraph: Hypergraph, device: torch.device) -> MoEPolicy:

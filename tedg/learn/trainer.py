@@ -27,13 +27,14 @@ from tedg.learn.snapshot import RunState, find, load_weights, resume, save
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
 from tedg.signals import StopFlag
-from tedg.store.checkpoint import Checkpoint, best
+from tedg.store.checkpoint import Checkpoint, best, latest
 from tedg.store.games import asked_games, write_games
 from tedg.store.rundir import CHECKPOINTS
 from tedg.store.tables import read_episodes
 from tedg.store.torch_state import RandomSource, process_generators
 from tedg.watch.console import Console, Progress
 from tedg.watch.diagnostics import Warnings, dead_attention_warning
+from tedg.watch.remedies import Remedies
 
 
 def train(
@@ -66,7 +67,7 @@ class Trainer:
         self.device = make_device(config)
         self.threads = set_threads(config)
         self.stages, self.budget = make_schedule(config)
-        self.warnings = Warnings(config.diagnostics, phases="phases" in config.stage)
+        self.warnings = Warnings(config)
 
         self.origin = Origin.of(run_dir)
         saved = find(run_dir, console.warn)
@@ -123,6 +124,18 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """The whole run; returns what goes into result.json."""
         self.console.start(self._summary())
+        try:
+            return self._run()
+        except DivergedError as error:
+            if error.result:
+                raise
+            # Where the policy acted, or a save, met what is not finite: no update could be undone.
+            stage = next((stage for stage in self.stages if self.done < stage.end), self.stages[-1])
+            place = self.run_dir / CHECKPOINTS
+            where = f"; the last good weights are in {place}" if latest(place) is not None else ""
+            raise DivergedError(f"{error}{where}; {self._slower(stage.name)}", self._totals()) from None
+
+    def _run(self) -> dict[str, Any]:
         if (warning := dead_attention_warning(self.policy.fusion, self.policy.vision.num_tokens)) is not None:
             self.console.warn(warning)
         if (reason := self.learner.alignment_off) is not None:
@@ -223,9 +236,13 @@ class Trainer:
         raise DivergedError(
             f"{count} updates in a row had to be undone ({fault}); the last good weights are in "
             f"{self.run_dir / CHECKPOINTS}, the rollout is in {bundle}. "
-            "A lower learning rate or ppo.max_grad_norm may help.",
+            f"{self._slower(settings.stage)}",
             self._totals(),
         )
+
+    def _slower(self, stage: str) -> str:
+        norm = self.config.ppo.max_grad_norm
+        return f"{Remedies(self.config, stage).slower()}, or ppo.max_grad_norm={norm / 2:g} (now {norm:g})"
 
     def _metrics(
         self, rollout: Rollout, result: UpdateResult, settings: Settings, number: int

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tedg.envs.observation import Observation
+from tedg.errors import DivergedError
 from tedg.models.experts import Experts, mlp
 from tedg.models.fusion import Fusion
 from tedg.models.logic import LogicEncoder, LogicOutput
@@ -176,6 +177,8 @@ class MoEPolicy(nn.Module):
         log_probs = masked_log_probs(output.policy_logits, observation.mask)
         probs = log_probs.exp()
         if action is None:
+            if not bool(probs.sum().isfinite()):  # on a GPU, sampling from these would end the whole process
+                raise DivergedError("the policy's action probabilities are not finite, so it cannot act")
             action = torch.multinomial(probs, 1, generator=generator).squeeze(1)
         log_prob = log_probs.gather(1, action.unsqueeze(1)).squeeze(1)
         entropy = -(probs * log_probs).sum(dim=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
 from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, Stopped, StorageError
 from tedg.files import read_json, write_json, write_text
-from tedg.learn.setup import make_device
+from tedg.learn.room import require_room
+from tedg.learn.setup import learner_threads, make_device
 from tedg.processes import WorkerError
 from tedg.run.identity import command
 from tedg.run.provenance import code_digest, session
@@ -23,7 +23,8 @@ from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.slurm import requeue
 from tedg.store import rundir
-from tedg.store.games import asked_games, missing_games, read_games, write_games
+from tedg.store.games import GamesByPlayer, asked_games, missing_games, read_games, write_games
+from tedg.store.results import read_result
 from tedg.watch.evidence import Evidence
 from tedg.watch.health import judge
 
@@ -57,14 +58,15 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     config = composed.config
     device = make_device(config)
     start, run_dir = _place(composed)
-    done = read_json(run_dir / rundir.RESULT)
+    done = read_result(run_dir)
     if done is not None:
         return _show(config, start, run_dir, done, say)
+    require_room(config, device)
     rundir.make(run_dir)
     with rundir.owned(run_dir):
-        done = read_json(run_dir / rundir.RESULT)  # by a process that owned it until now
+        done = read_result(run_dir)  # by a process that owned it until now
         if done is None:
-            now = session(str(device), _threads(config))
+            now = session(str(device), learner_threads(config))
             values = _train_to_the_end(composed, start, run_dir, now, train or _train, say)
     if done is not None:  # shown when it is no longer owned: whoever plays more games owns it for that time
         return _show(config, start, run_dir, done, say)
@@ -176,38 +178,55 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
 
 
 def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
-    say(f"run {start.run_id} in {run_dir} is {done.get('status')} already; nothing to do")
+    known, missing = _games(config, run_dir, done)
+    rest = "more held-out games are asked for than were played" if missing else "nothing to do"
+    say(f"run {start.run_id} in {run_dir} is {done['status']} already; {rest}")
     provenance = rundir.read_provenance(run_dir)
     if provenance is not None and provenance["sessions"][-1].get("code") != code_digest():
         say("the code has changed since; remove the directory to run it again with today's")
-    if done.get("status") == "finished" and "evaluation" in done:
-        done = _with_all_games(config, run_dir, done, say)
+    if missing:
+        done = _with_all_games(config, run_dir, done, known, missing, say)
     for line in result_lines(done):
         say(line)
     failed = _check(config, run_dir, done, say)
-    if done.get("status") == "diverged":
+    if done["status"] == "diverged":
         raise DivergedError(f"{run_dir} diverged: {done.get('reason')}", done)
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, done, trained=False)
 
 
-def _with_all_games(config: RunConfig, run_dir: Path, done: dict[str, Any], say: Say) -> dict[str, Any]:
+def _games(
+    config: RunConfig, run_dir: Path, done: Mapping[str, Any]
+) -> tuple[GamesByPlayer, dict[str, list[int]]]:
+    """The held-out games of a run that has ended, and the seeds of those that are missing, by player."""
+    if done["status"] != "finished" or "evaluation" not in done:
+        return {}, {}
+    known = read_games(run_dir)
+    if known is None and _has_games(config, run_dir, done):
+        return {}, {}
+    return known or {}, missing_games(known or {}, asked_games(config.eval))
+
+
+def _with_all_games(
+    config: RunConfig,
+    run_dir: Path,
+    done: dict[str, Any],
+    known: GamesByPlayer,
+    missing: Mapping[str, list[int]],
+    say: Say,
+) -> dict[str, Any]:
     """The result with every held-out game that the configuration asks for; those that are missing are played.
 
     A result is never shown with fewer games than were asked for unless a line says why.
     """
-    known = read_games(run_dir)
-    missing = missing_games(known or {}, asked_games(config.eval))
-    if not missing or (known is None and _has_games(config, run_dir, done)):
-        return done
     listed = ", ".join(f"{len(seeds)} of {name}" for name, seeds in missing.items())
     from tedg.learn.final import play_missing, summaries  # imports torch
 
     with rundir.owned(run_dir), stop_on_signals() as stop:
-        say(f"more held-out games are asked for than were played; playing {listed}")
+        say(f"playing {listed}")
         try:
-            games = play_missing(config, run_dir, known or {}, missing, stop)
+            games = play_missing(config, run_dir, known, missing, stop)
         except ConfigError as error:
             say(f"they cannot be played, so fewer are shown than were asked for: {error}")
             return done
@@ -219,14 +238,10 @@ def _with_all_games(config: RunConfig, run_dir: Path, done: dict[str, Any], say:
 
 def _has_games(config: RunConfig, run_dir: Path, done: Mapping[str, Any]) -> bool:
     """Whether the result of an earlier version, which kept no table, counts all games that are asked for."""
-    first_seed = OmegaConf.select(OmegaConf.load(run_dir / rundir.CONFIG), "eval.first_seed")
+    first_seed = rundir.read_config(run_dir)["eval"].get("first_seed")
     rows = [done["evaluation"].get(name, {}) for name in asked_games(config.eval)]
     enough = all(row.get("games", 0) + row.get("lost", 0) >= config.eval.games for row in rows)
     return enough and first_seed == config.eval.first_seed
-
-
-def _threads(config: RunConfig) -> int:
-    return config.threads or len(os.sched_getaffinity(0))
 
 
 def _train(config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag) -> dict[str, Any]:

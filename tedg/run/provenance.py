@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from tedg.config.targets import allowed_packages, package_place
+from tedg.config.targets import allowed_packages, package_places
 from tedg.files import PACKAGE, conf_dir
 from tedg.run.locked import environment
 
@@ -41,7 +41,7 @@ def code_digest() -> str:
 
     The dependencies' versions are part of it, without build tags.
     """
-    return _digest(_code_files())
+    return code_digests()[0]
 
 
 def training_digest() -> str:
@@ -50,17 +50,20 @@ def training_digest() -> str:
     It stays when only reports, displays or the handling of files change, so that runs from before and after
     such a change can still be compared. Settings are no part of it: they are in a run's id.
     """
-    return _digest((name, path) for name, path in _code_files() if _trains(name))
+    return code_digests()[1]
 
 
-def _digest(files: Iterable[tuple[str, Path]]) -> str:
+def code_digests() -> tuple[str, str]:
+    """`code_digest` and `training_digest`, from one reading of the files."""
     # The same version built for the CPU or for CUDA is one version.
     plain = {name: found and Version(found).public for name, found in versions().items()}
-    digest = hashlib.sha256(repr(plain).encode())
-    for name, path in files:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{name}\0{content}\0".encode())
-    return digest.hexdigest()
+    code, training = hashlib.sha256(repr(plain).encode()), hashlib.sha256(repr(plain).encode())
+    for name, path in _code_files():
+        line = f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode()
+        code.update(line)
+        if _trains(name):
+            training.update(line)
+    return code.hexdigest(), training.hexdigest()
 
 
 def _trains(name: str) -> bool:
@@ -77,12 +80,13 @@ def versions() -> dict[str, str | None]:
 
 def session(device: str, threads: int) -> dict[str, Any]:
     """One start of a run: when, by which command, with what code, on what machine."""
+    code, training_code = code_digests()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.orig_argv),
         "directory": str(Path.cwd()),
-        "code": code_digest(),
-        "training_code": training_digest(),
+        "code": code,
+        "training_code": training_code,
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": versions(),
@@ -98,11 +102,10 @@ def session(device: str, threads: int) -> dict[str, Any]:
 
 def _code_files() -> Iterator[tuple[str, Path]]:
     """Every file that is part of the code, by a name that is the same in a checkout and a wheel."""
-    roots = {"tedg": PACKAGE, "conf": conf_dir(), "hydra_plugins": PACKAGE.parent / "hydra_plugins"}
-    for package in allowed_packages()[1:]:
-        if (place := package_place(package)) is not None:
-            roots[package] = place
-    for name, root in roots.items():
+    roots = [("tedg", PACKAGE), ("conf", conf_dir()), ("hydra_plugins", PACKAGE.parent / "hydra_plugins")]
+    for package in dict.fromkeys(allowed_packages()[1:]):
+        roots += [(package, place) for place in package_places(package)]
+    for name, root in roots:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             inside = path.relative_to(root)
             packaged_conf = name == "tedg" and inside.parts[:1] == ("conf",)

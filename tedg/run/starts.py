@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
-from tedg.files import read_json
 from tedg.run.identity import earlier_id, parent_command, parent_of, run_id, weights_digest
-from tedg.store.rundir import RESULT, WEIGHTS, find, read_provenance
+from tedg.store.results import read_result
+from tedg.store.rundir import WEIGHTS, find, read_provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ def possible_starts(composed: Composed, roots: Sequence[Path]) -> list[Start]:
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether a run's result is there and says that training reached its end."""
-    result = read_json(directory / RESULT)
-    return result is not None and result.get("status") == "finished"
+    """Whether a run's result is there and says that training reached its end. Raises StorageError."""
+    result = read_result(directory)
+    return result is not None and result["status"] == "finished"
 
 
 def _finished(composed: Composed, roots: Sequence[Path]) -> Iterator[tuple[Start, Path]]:

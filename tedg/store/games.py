@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from tedg.config.run_config import EvalConfig
 from tedg.envs.observation import EpisodeEnd
@@ -17,9 +19,26 @@ GAMES = "games.csv"
 POLICY = "policy"  # name of the trained policy among the players
 GamesByPlayer = dict[str, dict[int, EpisodeEnd]]  # by the game's seed
 
+_ENDS = ("death", "success", "truncated", "lost")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def _end(text: str) -> str:
+    if text not in _ENDS:
+        raise ValueError(f"{text!r} is no end of a game")
+    return text
+
+
 _FIELDS = tuple(f.name for f in fields(EpisodeEnd))
 _COLUMNS = ("player", *_FIELDS)
-_KINDS = {"episode_return": float, "score": float, "end": str}  # the others are whole numbers
+# The others are whole numbers.
+_KINDS: dict[str, Callable[[str], Any]] = {"episode_return": _finite, "score": _finite, "end": _end}
 
 
 def asked_games(asked: EvalConfig) -> dict[str, range]:
@@ -51,7 +70,10 @@ def read_games(run_dir: Path) -> GamesByPlayer | None:
     """The table; None where there is none, as in runs of earlier versions. Raises StorageError."""
     path = run_dir / GAMES
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("it ends within a row")
+        rows = list(csv.reader(text.splitlines()))
         if not rows or tuple(rows[0]) != _COLUMNS:
             raise StorageError(f"{path}: the first line is not {','.join(_COLUMNS)}")
         games: GamesByPlayer = {}
@@ -61,6 +83,6 @@ def read_games(run_dir: Path) -> GamesByPlayer | None:
             games.setdefault(name, {})[end.seed] = end
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read: {error}") from None
     return games

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tedg.errors import ConfigError, StorageError
 from tedg.files import SLUG, SLUG_RULE, leads_outside, read_json
 
@@ -29,13 +31,19 @@ _UNFINISHED = re.compile(r"(config\.yaml|result\.json|check\.json|provenance\.js
 def find(roots: Iterable[Path], run_id: str) -> Path | None:
     """The directory of the run `run_id` in one of `roots`, whatever its readable name; else None.
 
-    A link out of its root is no run directory of it.
+    A link out of its root counts only where it leads to this very run, as after a move to another disk.
     """
     for root in roots:
         for path in sorted(root.glob(f"*-{run_id}")):
-            if (path / CONFIG).is_file() and not leads_outside(path, root):
+            if (path / CONFIG).is_file() and (not leads_outside(path, root) or _is_run(path, run_id)):
                 return path
     return None
+
+
+def _is_run(path: Path, run_id: str) -> bool:
+    """Whether a directory says that it holds the run. Raises StorageError where it cannot be read."""
+    provenance = read_provenance(path)
+    return provenance is not None and provenance["run_id"] == run_id
 
 
 def named(root: Path, name: str, run_id: str) -> Path:
@@ -44,7 +52,10 @@ def named(root: Path, name: str, run_id: str) -> Path:
     if not SLUG.fullmatch(name):
         raise ConfigError(f"name={name}: {SLUG_RULE}")
     if leads_outside(path, root):
-        raise ConfigError(f"{path} is a link to a place outside of {root}; remove it")
+        raise ConfigError(
+            f"{path} is a link to a place outside of {root} that does not hold this run; rename the link, or "
+            "choose a directory with run_dir"
+        )
     return path
 
 
@@ -96,6 +107,18 @@ def _remove_unfinished(path: Path) -> None:
             continue
         with suppress(FileNotFoundError):  # somebody's probe that is gone already
             entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration that a run began with, as it was written. Raises StorageError."""
+    path = run_dir / CONFIG
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise StorageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("eval"), dict):
+        raise StorageError(f"{path} is damaged: it holds no configuration of a run")
+    return content
 
 
 def read_provenance(run_dir: Path) -> dict[str, Any] | None:

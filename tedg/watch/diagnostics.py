@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tedg.config.run_config import DiagnosticsConfig
+from tedg.config.run_config import RunConfig
 from tedg.models.fusion import Fusion
-from tedg.watch import remedies
+from tedg.watch.remedies import Remedies, more_tokens, real_attention
 
 DEAD_SHARE = 0.01  # an expert with a smaller mean share is dead
 ALIGNMENT_WINDOW = 20  # updates; the alignment loss is compared between the first and the last so many
@@ -89,9 +89,9 @@ def dead_attention_warning(fusion: Fusion, num_keys: int) -> str | None:
         return None
     dead = ", ".join(fusion.without_gradient)
     if num_keys > 1:
-        why, remedy = "this fusion's weights are the same whatever it is shown", remedies.real_attention()
+        why, remedy = "this fusion's weights are the same whatever it is shown", real_attention()
     else:
-        why, remedy = "with one visual token attention is the constant 1", remedies.more_tokens()
+        why, remedy = "with one visual token attention is the constant 1", more_tokens()
     void = "get exactly zero gradient, so comparisons of attention with this run are void"
     return f"{why}: {dead} {void}; {remedy}"
 
@@ -101,38 +101,36 @@ class Warnings:
 
     Reads, where present: `router/usage_entropy`, `router/specialisation`, `router/usage_1` (more than
     one expert), `attention/kept_similarity`, `context/drift`, `gradient/norm`, `loss/alignment`,
-    `train/initial_log_ratio`, `train/learning_rate` and `stage`. A warning is given when its condition
+    `train/initial_log_ratio` and `stage`. A warning is given when its condition
     begins and again only after the condition has ended.
     """
 
-    def __init__(self, thresholds: DiagnosticsConfig, phases: bool = False) -> None:
-        """`phases`: the run goes through several stages, so an override must name one."""
-        self._thresholds = thresholds
-        self._phases = phases
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
         self._active: set[str] = set()
         self._first_alignment: list[float] = []
         self._last_alignment: deque[float] = deque(maxlen=ALIGNMENT_WINDOW)
 
     def check(self, metrics: Mapping[str, Any], fraction: float) -> list[str]:
         """Warnings that begin with this update; `fraction` of the budget is spent."""
-        stage = remedies.stage_key(str(metrics.get("stage")), self._phases)
-        current = dict(self._conditions(metrics, fraction, stage))
+        remedies = Remedies(self._config, metrics.get("stage"))
+        current = dict(self._conditions(metrics, fraction, remedies))
         new = [message for key, message in current.items() if key not in self._active]
         self._active = set(current)
         return new
 
     def _conditions(
-        self, metrics: Mapping[str, Any], fraction: float, stage: str
+        self, metrics: Mapping[str, Any], fraction: float, remedies: Remedies
     ) -> Iterator[tuple[str, str]]:
         """(key, message) of every condition that holds now."""
-        limits = self._thresholds
+        limits = self._config.diagnostics
         several_experts = "router/usage_1" in metrics
         usage = _number(metrics, "router/usage_entropy")
         if several_experts and usage < limits.min_usage_entropy:
             yield (
                 "usage",
                 f"the router has collapsed: usage entropy {usage:.3f} nats is below "
-                f"{limits.min_usage_entropy:g}; {remedies.balance(stage)}",
+                f"{limits.min_usage_entropy:g}; {remedies.balance()}",
             )
         specialisation = _number(metrics, "router/specialisation")
         if (
@@ -144,7 +142,7 @@ class Warnings:
                 "specialisation",
                 f"experts do not specialise: I(expert; state) is {specialisation:.4f} nats, below "
                 f"{limits.min_specialisation:g}, with {fraction:.0%} of the budget spent; "
-                f"{remedies.diversity(stage)}",
+                f"{remedies.diversity()}",
             )
         similarity = _number(metrics, "attention/kept_similarity")
         if similarity > limits.max_kept_similarity:
@@ -153,18 +151,17 @@ class Warnings:
                 f"the gate keeps the same keys in every state (overlap {similarity:.3f}); "
                 f"{remedies.keep_more()}",
             )
-        slower = remedies.slower(stage, _number(metrics, "train/learning_rate"))
         drift = _number(metrics, "context/drift")
         if drift > limits.max_context_drift or drift < 1 / limits.max_context_drift:
             yield (
                 "drift",
-                f"the context's norm is {drift:.3g} times that at the start; {slower}",
+                f"the context's norm is {drift:.3g} times that at the start; {remedies.slower()}",
             )
         gradient = _number(metrics, "gradient/norm")
         if gradient > limits.max_grad_norm:
             yield (
                 "gradient",
-                f"gradient norm {gradient:.3g} is above {limits.max_grad_norm:g}; {slower}",
+                f"gradient norm {gradient:.3g} is above {limits.max_grad_norm:g}; {remedies.slower()}",
             )
         log_ratio = _number(metrics, "train/initial_log_ratio")
         if log_ratio > limits.max_log_ratio:
@@ -177,7 +174,7 @@ class Warnings:
             yield (
                 "alignment",
                 "the alignment loss is not falling: the router does not follow the operators; "
-                f"{remedies.alignment(stage)}",
+                f"{remedies.alignment()}",
             )
 
     def _alignment_stuck(self, loss: float) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tedg.config.run_config import RunConfig
+from tedg.errors import StorageError
 from tedg.store.tables import read_episodes, read_metrics
-from tedg.watch import remedies
+from tedg.watch.remedies import Remedies
 
 USAGE = re.compile(r"router/usage_(\d+)")
 
@@ -27,7 +28,11 @@ class Evidence:
     @staticmethod
     def read(config: RunConfig, run_dir: Path, result: Mapping[str, Any]) -> Evidence:
         """The evidence of a run that has ended with `result`. Raises StorageError."""
-        rows = read_metrics(run_dir / "metrics.jsonl")
+        path = run_dir / "metrics.jsonl"
+        rows = read_metrics(path)
+        for row in rows:
+            if (fault := _fault(row)) is not None:
+                raise StorageError(f"{path} has a damaged row, that of update {row.get('update')}: {fault}")
         return Evidence(config, rows, read_episodes(run_dir / "episodes.csv"), result)
 
     def series(self, name: str) -> list[float]:
@@ -46,26 +51,25 @@ class Evidence:
         return bool(self.result.get("status") == "diverged")
 
     @property
-    def stage(self) -> Mapping[str, Any]:
-        """The settings of the stage that the run ended in."""
-        name = self.rows[-1]["stage"] if self.rows else None
-        return next((node for node in self.config.phases if node["name"] == name), self.config.phases[0])
+    def remedies(self) -> Remedies:
+        """What to try, in the stage that the run ended in."""
+        return Remedies(self.config, self.rows[-1]["stage"] if self.rows else None)
 
     @property
-    def stage_key(self) -> str:
-        """Where these settings lie in the configuration."""
-        return remedies.stage_key(self.stage["name"], "phases" in self.config.stage)
-
-    def slower(self) -> str:
-        """The remedy against updates that are too large."""
-        return remedies.slower(self.stage_key, float(self.stage["learning_rate"]))
+    def stage(self) -> Mapping[str, Any]:
+        """The settings of that stage."""
+        return self.remedies.node
 
     def longer(self) -> str | None:
         """The remedy against too few figures; None where more of the same would be no remedy."""
-        if self.diverged:
-            return None
-        budget = self.config.budget
-        if budget.env_steps is not None:
-            return remedies.longer("env_steps", budget.env_steps)
-        episodes = budget.episodes or sum(node["episodes"] for node in self.config.phases)
-        return remedies.longer("episodes", episodes)
+        return None if self.diverged else self.remedies.longer()
+
+
+def _fault(row: Mapping[str, Any]) -> str | None:
+    """What no update would write; None where all is well. Null stands for what is not finite."""
+    if not isinstance(row.get("stage"), str):
+        return "no stage"
+    for name, value in row.items():
+        if name != "stage" and value is not None and type(value) not in (int, float):
+            return f"{name} is no number"
+    return None

@@ -104,7 +104,7 @@ def _finite(evidence: Evidence) -> Line:
         figures += "; the run diverged"
     elif not bad and not rollbacks:
         return Line(name, "pass", figures)
-    return Line(name, "fail", figures, evidence.slower())
+    return Line(name, "fail", figures, evidence.remedies.slower())
 
 
 def _loss(evidence: Evidence, limits: CheckConfig, name: str, key: str, more_rewards: bool) -> Line:
@@ -122,7 +122,7 @@ def _loss(evidence: Evidence, limits: CheckConfig, name: str, key: str, more_rew
         figures += f" (p {found.p_rises:.2g})"
         if more_rewards:
             return Line(name, "inconclusive", f"{figures}, as the score does")
-        return Line(name, "fail", figures, evidence.slower())
+        return Line(name, "fail", figures, evidence.remedies.slower())
     return Line(name, "inconclusive", f"{figures} (p of a fall {found.p_falls:.2g})", evidence.longer())
 
 
@@ -139,11 +139,11 @@ def _gradient(evidence: Evidence, limits: CheckConfig) -> Line:
     """After the first third: a spike while running statistics still form is no illness, and is clipped."""
     values = evidence.series("gradient/norm")
     settled = values[len(values) // 3 :]
-    return _bounded("gradient norm", settled, limits.max_grad_norm, evidence.slower())
+    return _bounded("gradient norm", settled, limits.max_grad_norm, evidence.remedies.slower())
 
 
 def _ratio(evidence: Evidence, limits: CheckConfig) -> Line:
-    remedy = remedies.same_policy(evidence.config.precision)
+    remedy = evidence.remedies.same_policy()
     values = evidence.series("train/initial_log_ratio")
     return _bounded("ratio 1 before learning", values, limits.max_log_ratio, remedy)
 
@@ -161,7 +161,10 @@ def _bounded(name: str, values: Sequence[float], limit: float, remedy: str) -> L
 
 def _experts(evidence: Evidence, limits: CheckConfig) -> Line:
     name = "every expert used"
-    shares = [float(np.mean(last_third(evidence.series(key)))) for key in evidence.usage_keys]
+    series = [evidence.series(key) for key in evidence.usage_keys]
+    if not all(series):
+        return Line(name, "inconclusive", "no update has all shares")
+    shares = [float(np.mean(last_third(values))) for values in series]
     if len(shares) < 2:
         return Line(name, "not applicable", "there is one expert")
     figures = f"shares {' '.join(f'{share:.2f}' for share in shares)}"
@@ -169,7 +172,7 @@ def _experts(evidence: Evidence, limits: CheckConfig) -> Line:
         return Line(name, "pass", figures)
     idle = [str(k) for k, share in enumerate(shares) if share < limits.min_expert_share]
     figures += f"; under {limits.min_expert_share:g}: {', '.join(idle)}"
-    return Line(name, "fail", figures, remedies.balance(evidence.stage_key))
+    return Line(name, "fail", figures, evidence.remedies.balance())
 
 
 def _router_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
@@ -180,7 +183,7 @@ def _router_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
     # A stage that minimises it wants it at 0.
     wanted = evidence.stage["alpha_entropy"] == "maximise"
     least = limits.min_router_entropy * math.log(experts) if wanted else 0.0
-    remedy = remedies.undecided(evidence.stage_key)
+    remedy = evidence.remedies.undecided()
     return _within(evidence, name, "router/entropy", (least, math.log(experts)), remedy)
 
 
@@ -190,7 +193,7 @@ def _policy_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
     if actions is None:
         return Line(name, "inconclusive", "the number of actions was not recorded")
     most = math.log(actions)
-    remedy = remedies.explore(evidence.stage_key, float(evidence.stage["entropy_coef"]))
+    remedy = evidence.remedies.explore()
     return _within(evidence, name, "loss/entropy", (limits.min_policy_entropy * most, most), remedy)
 
 
@@ -201,7 +204,7 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
         yield from (Line(name, "not applicable", "this fusion has no attention") for name in names)
         return
     alive = evidence.result.get("liveness") or {}
-    keys = int(alive.get("attention/keys", 0))
+    keys = int(alive.get("attention/keys") or 0)
     gate = evidence.config.fusion.get("gate")
     if keys == 0:
         yield from (Line(n, "inconclusive", "keys are counted when a run is finished") for n in names)
@@ -218,7 +221,9 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
         yield from (Line(n, "inconclusive", earlier) for n in names)
         return
     promised = None if alive["attention/promised_keys"] is None else int(alive["attention/promised_keys"])
-    narrow = remedies.keep_more() if gate is not None and "keep" in gate else evidence.slower()
+    narrow = (
+        evidence.remedies.keep_more() if gate is not None and "keep" in gate else evidence.remedies.slower()
+    )
     # Where the scores decide how many keys stay, it may be any number.
     most, least = (promised, promised) if promised is not None else (keys, 1)
     about = f"; {promised if promised is not None else 'any number'} of {keys} keys kept"
@@ -228,7 +233,7 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
         borders = (1 - most / keys, 1 - (1 - limits.max_negligible_share) * least / keys)
         yield _within(evidence, names[0], "attention/sparsity", borders, narrow, about, hard="low")
     borders = (min(limits.min_effective_keys, most), most)
-    yield _within(evidence, names[1], "attention/effective_keys", borders, evidence.slower(), about)
+    yield _within(evidence, names[1], "attention/effective_keys", borders, evidence.remedies.slower(), about)
 
 
 def _within(
@@ -268,12 +273,13 @@ def _influence(evidence: Evidence, limits: CheckConfig) -> Line:
     found = evidence.result.get("liveness") or {}
     streams = {s: found[key] for s in ("vision", "logic") if found.get(key := f"influence/{s}") is not None}
     if not streams:
-        return Line(name, "inconclusive", "it is measured when a run is finished")
+        reason = found.get("missing") or "it is measured when a run is finished"
+        return Line(name, "inconclusive", str(reason))
     figures = ", ".join(f"{stream} {value:.2g}" for stream, value in streams.items())
     figures = f"influence of {figures} nats, at least {limits.min_influence:g} of one"
     if max(streams.values()) >= limits.min_influence:
         return Line(name, "pass", figures)
-    return Line(name, "fail", figures, evidence.slower())
+    return Line(name, "fail", figures, evidence.remedies.slower())
 
 
 def _score(evidence: Evidence, limits: CheckConfig) -> Line:
@@ -292,7 +298,7 @@ def _score(evidence: Evidence, limits: CheckConfig) -> Line:
         found["held-out over random_legal"] = difference(own, other, limits.confidence)
     figures = "; ".join(f"{name} {gap}" for name, gap in found.items()) or "too few games"
     if any(gap.high < 0 for gap in found.values()):
-        return Line("score rises", "fail", figures, evidence.slower())
+        return Line("score rises", "fail", figures, evidence.remedies.slower())
     if any(gap.low > 0 for gap in found.values()):
         return Line("score rises", "pass", figures)
     return Line("score rises", "inconclusive", figures, evidence.longer())

@@ -1,36 +1,100 @@
 """What to try against the ills of a run, in the same words for warnings during it and for the check after it.
 
-Each remedy begins with `try` and an override. `stage` is the key of the stage in force (`stage_key`).
+Each remedy begins with `try` and an override that changes something: it starts from the present value.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tedg.config.run_config import RunConfig
 
 
-def stage_key(stage: str, phases: bool) -> str:
-    """The key under which a stage's settings lie; `phases` in a run that goes through several stages."""
-    return f"stage.phases.{stage}" if phases else "stage"
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """The remedies for a run, in the stage of that name; any other name stands for its first stage."""
 
+    config: RunConfig
+    stage: str | None = None
 
-def balance(stage: str) -> str:
-    """Against experts that are not used."""
-    return f"try {stage}.load_balance_coef=0.05 (warmup has 0.02)"
+    @property
+    def node(self) -> Mapping[str, Any]:
+        """The settings of the stage."""
+        phases = self.config.phases
+        return next((node for node in phases if node["name"] == self.stage), phases[0])
 
+    @property
+    def key(self) -> str:
+        """Where these settings lie in the configuration."""
+        return f"stage.phases.{self.node['name']}" if "phases" in self.config.stage else "stage"
 
-def diversity(stage: str) -> str:
-    """Against experts that are all alike."""
-    return f"try {stage}.diversity_coef=0.02 (warmup has 0.01)"
+    def balance(self) -> str:
+        """Against experts that are not used."""
+        return self._more("load_balance_coef", 0.05)
 
+    def diversity(self) -> str:
+        """Against experts that are all alike."""
+        return self._more("diversity_coef", 0.02)
 
-def alignment(stage: str) -> str:
-    """Against a router that does not follow the operators."""
-    return f"try {stage}.alignment_coef=0.15 (default 0.1)"
+    def alignment(self) -> str:
+        """Against a router that does not follow the operators."""
+        return self._more("alignment_coef", 0.15, factor=1.5)
 
+    def explore(self) -> str:
+        """Against a policy that has settled on few actions."""
+        return self._more("entropy_coef", 0.01)
 
-def keep_more() -> str:
-    """Against a gate that leaves attention too little to choose from."""
-    return "try fusion.gate.keep=0.5 (default 0.3)"
+    def undecided(self) -> str:
+        """Against a router that is certain too early."""
+        now = self.node["alpha_entropy_coef"]
+        more = ",".join(f"{max(2 * value, 0.2):g}" for value in now)
+        return f"try {self.key}.alpha_entropy_coef=[{more}] (now [{','.join(f'{v:g}' for v in now)}])"
+
+    def slower(self) -> str:
+        """Against updates that are too large."""
+        now = float(self.node["learning_rate"])
+        return f"try {self.key}.learning_rate={now / 2:g} (now {now:g})"
+
+    def keep_more(self) -> str:
+        """Against a gate that leaves attention too little to choose from."""
+        gate = self.config.fusion.get("gate") or {}
+        keep, exponent = gate.get("keep"), gate.get("exponent")
+        if keep is not None and keep < 1:
+            return f"try fusion.gate.keep={min(max(1.5 * keep, 0.5), 1):g} (now {keep:g})"
+        if exponent is not None:  # softmax, which drops nothing, is at 1
+            return f"try fusion.gate.exponent={(1 + exponent) / 2:g} (now {exponent:g})"
+        return "try fusion=cross_attn_dense"
+
+    def same_policy(self) -> str:
+        """Against a policy that is no longer the one that acted before anything was learnt."""
+        config = self.config
+        last = "something in the forward pass is random or stale"
+        if config.precision != "float32":
+            override = "precision=float32"
+        elif config.compile:
+            override = "compile=false"
+        elif config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()):
+            override = "device=cpu"
+        else:
+            return last
+        return f"try {override}, and if that does not help, {last}"
+
+    def longer(self) -> str:
+        """Against a run too short to tell."""
+        budget = self.config.budget
+        if budget.env_steps is not None:
+            return f"try budget.env_steps={3 * budget.env_steps}"
+        episodes = budget.episodes or sum(node["episodes"] for node in self.config.phases)
+        return f"try budget.episodes={3 * episodes}"
+
+    def _more(self, name: str, least: float, factor: float = 2) -> str:
+        """A larger weight of a loss: `least`, or `factor` times the present one where that is more."""
+        now = float(self.node[name])
+        return f"try {self.key}.{name}={max(factor * now, least):g} (now {now:g})"
 
 
 def real_attention() -> str:
@@ -41,34 +105,6 @@ def real_attention() -> str:
 def more_tokens() -> str:
     """Against attention that has a single key."""
     return "try vision=glyph"
-
-
-def same_policy(precision: str = "float32") -> str:
-    """Against a policy that is no longer the one that acted before anything was learnt."""
-    override = "device=cpu" if precision == "float32" else "precision=float32"
-    return f"try {override}, and if that does not help, something in the forward pass is random or stale"
-
-
-def slower(stage: str, learning_rate: float) -> str:
-    """Against updates that are too large; `learning_rate` is the present one, NaN where it is not known."""
-    if math.isnan(learning_rate):
-        return f"try {stage}.learning_rate=half its value"
-    return f"try {stage}.learning_rate={learning_rate / 2:g} (now {learning_rate:g})"
-
-
-def explore(stage: str, entropy_coef: float) -> str:
-    """Against a policy that has settled on few actions; `entropy_coef` is the present one."""
-    return f"try {stage}.entropy_coef={max(2 * entropy_coef, 0.01):g} (now {entropy_coef:g})"
-
-
-def undecided(stage: str) -> str:
-    """Against a router that is certain too early."""
-    return f"try {stage}.alpha_entropy_coef=[0.2,0.2] (warmup has [0.1,0.1])"
-
-
-def longer(unit: str, total: int) -> str:
-    """Against a run too short to tell; `total` is its budget in `unit`."""
-    return f"try budget.{unit}={3 * total}"
 
 
 def broken() -> str:

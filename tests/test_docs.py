@@ -1,0 +1,75 @@
+"""The commands of README.md and docs/ work as they stand there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.doc_commands import ROOT, Block, Checkout, blocks
+
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+GRAPH = {  # the smallest that docs/converting-hypergraphs.md could speak of
+    "nodes": [
+        {"id": number, "label": f"{command}_1", "type": "operator"}
+        for number, command in enumerate(("move", "attack_melee", "eat", "wait", "pray"))
+    ]
+    + [{"id": 5, "label": "hp_full", "type": "condition"}],
+    "edges": [[5, number, "satisfies"] for number in range(5)],
+}
+
+
+@pytest.mark.more
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_of_a_document(document: Path, tmp_path: Path) -> None:
+    text = document.read_text()
+    checkout = Checkout(tmp_path)
+    checkout.write_files(text)
+    (tmp_path / "graph.json").write_text(json.dumps(GRAPH))  # what a reader brings along
+    (tmp_path / "old.json").write_text(json.dumps(GRAPH))
+    for block in blocks(text):
+        checkout.try_block(block)
+
+
+def test_commands_are_found_where_they_stand() -> None:
+    text = """# A title
+
+    make smoke     # a comment
+
+<!-- long -->
+
+    TEDG_ALLOW=x .venv/bin/python -m tedg.train fusion=concat
+    .venv/bin/python a.py
+
+Or `python -m tedg.bench --quick`, which is `fast`.
+
+    no command
+
+```
+    make nothing
+```
+"""
+    assert list(blocks(text)) == [
+        Block(("make smoke     # a comment",), False),
+        Block(("TEDG_ALLOW=x .venv/bin/python -m tedg.train fusion=concat", ".venv/bin/python a.py"), True),
+        Block(("python -m tedg.bench --quick",), True),
+    ]
+
+
+@pytest.mark.more
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make smok",
+        ".venv/bin/python -m tedg.train -m fusion=concat,cross_atn",
+        "TEDG_ALLOW=my_lab .venv/bin/python -m tedg.train fusion/gate=threshold",
+        ".venv/bin/python -m pytest tests/test_contracts.py -k no_such_part",
+        ".venv/bin/python -m tedg.bench --quik",
+        ".venv/bin/python tests/no_such_script.py",
+        "uv run something",
+    ],
+)
+def test_a_wrong_command_is_noticed(line: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        Checkout(tmp_path).look_at(line)
