@@ -86,7 +86,7 @@ def test_each_stage_has_its_learning_rate_and_losses():
 
 @pytest.mark.more
 def test_a_preset_reaches_every_stage_alone_and_in_the_curriculum():
-    for preset in ("described", "default"):
+    for preset in ("described", "small", "default"):
         config = compose(["stage=curriculum", f"preset={preset}"]).config
         for name in NAMES:
             numbers = config.preset[name]
@@ -97,6 +97,10 @@ def test_a_preset_reaches_every_stage_alone_and_in_the_curriculum():
         assert (config.ppo.num_steps, config.ppo.clip_range) == (
             config.preset["num_steps"],
             config.preset["clip_range"],
+        )
+        assert (config.env["num_envs"], config.ppo.minibatch_size) == (
+            config.preset["num_envs"],
+            config.preset["minibatch_size"],
         )
 
 

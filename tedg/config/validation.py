@@ -60,7 +60,10 @@ def _validate_rollout(node: Mapping[str, Any], faults: Faults) -> None:
     envs, steps = _get(node, "env", "num_envs"), _get(node, "ppo", "num_steps")
     minibatch = _get(node, "ppo", "minibatch_size")
     if _numbers(envs, steps, minibatch) and minibatch > envs * steps:
-        right = f"must be at most the rollout, env.num_envs * ppo.num_steps = {exact(envs * steps)}"
+        right = (
+            f"must be at most the rollout, env.num_envs * ppo.num_steps = {exact(envs * steps)}; "
+            f"ppo.minibatch_size={exact(max(envs * steps // 8, 1))} makes eight minibatches of it"
+        )
         faults.add("ppo.minibatch_size", minibatch, right)
 
 

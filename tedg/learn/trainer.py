@@ -35,6 +35,7 @@ from tedg.store.torch_state import RandomSource, process_generators
 from tedg.watch.console import Console, Progress
 from tedg.watch.diagnostics import Warnings, dead_attention_warning
 from tedg.watch.remedies import Remedies
+from tedg.watch.short_budget import short_budget_warning
 
 
 def train(
@@ -137,6 +138,8 @@ class Trainer:
 
     def _run(self) -> dict[str, Any]:
         if (warning := dead_attention_warning(self.policy.fusion, self.policy.vision.num_tokens)) is not None:
+            self.console.warn(warning)
+        if (warning := short_budget_warning(self.config)) is not None:
             self.console.warn(warning)
         if (reason := self.learner.alignment_off) is not None:
             self.console.note(f"the alignment loss is off: {reason}")

@@ -30,7 +30,7 @@ from tedg.signals import StopFlag
 from tedg.watch.console import QuietConsole
 
 VARIANTS = ("concat", "cross_attn", "cross_attn_dense")
-SMALL = ("env.num_envs=8", "ppo.num_steps=64", "eval.games=4", "device=cpu", "logger=none")
+SMALL = ("preset=small", "env.num_envs=8", "ppo.num_steps=64", "eval.games=4", "device=cpu", "logger=none")
 CPU = torch.device("cpu")
 
 
