@@ -49,7 +49,7 @@ def blocks(text: str) -> Iterator[Block]:
 class Checkout:
     """A folder in which a document's commands are tried, with every file that it shows whole.
 
-    The checkout is linked into it, and copied where the document adds to it: a copy has to compile its kernels.
+    The checkout is linked into it, and copied where the document adds to it: a copy compiles its kernels.
     """
 
     def __init__(self, folder: Path, text: str = "") -> None:
