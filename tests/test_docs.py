@@ -24,8 +24,7 @@ GRAPH = {  # the smallest that docs/converting-hypergraphs.md could speak of
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_of_a_document(document: Path, tmp_path: Path) -> None:
     text = document.read_text()
-    checkout = Checkout(tmp_path)
-    checkout.write_files(text)
+    checkout = Checkout(tmp_path, text)
     (tmp_path / "graph.json").write_text(json.dumps(GRAPH))  # what a reader brings along
     (tmp_path / "old.json").write_text(json.dumps(GRAPH))
     for block in blocks(text):

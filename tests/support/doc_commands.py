@@ -47,20 +47,25 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 class Checkout:
-    """A copy of the checkout in which a document's files and commands are tried."""
+    """A folder in which a document's commands are tried, with every file that it shows whole.
 
-    def __init__(self, folder: Path) -> None:
+    The checkout is linked into it, and copied where the document adds to it: a copy compiles its kernels.
+    """
+
+    def __init__(self, folder: Path, text: str = "") -> None:
         self.folder = folder
-        for name in ("tedg", "conf", "tests", "benchmarks", "tools"):
-            shutil.copytree(ROOT / name, folder / name)
+        files = _FILE.findall(text)
+        adds = any(name.startswith(("tedg/", "conf/")) for name, _ in files)
+        for name in ("conf", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
+            if adds:
+                shutil.copytree(ROOT / name, folder / name)
+            else:
+                (folder / name).symlink_to(ROOT / name)
         for name in ("Makefile", "pyproject.toml", "requirements.lock"):
             shutil.copy2(ROOT / name, folder / name)
-        self.environment = {**os.environ, "PYTHONPATH": str(folder)}
-
-    def write_files(self, text: str) -> None:
-        """Write every file that a document shows whole, under a line with its path."""
-        for name, content in _FILE.findall(text):
-            path = self.folder / name
+        self.environment = {**os.environ, "PYTHONPATH": str(folder if adds else ROOT)}
+        for name, content in files:
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
 
