@@ -37,8 +37,8 @@ COMPARED = {
 VARIANTS = {
     "sb3_threads": _sb3("2 torch threads", "--threads", "2"),
     "sb3_separate": _sb3("an MLP each for policy and value", "--networks", "separate"),
-    "sf_16": _sample_factory("16 games per environment", "--games", "16"),
-    "sf_64": _sample_factory("64 games per environment", "--games", "64"),
+    "sf_32": _sample_factory("32 games per environment", "--games", "32"),
+    "sf_128": _sample_factory("128 games per environment", "--games", "128"),
     "sf_single": _sample_factory("1 game per environment", "--games", "1", "--num_envs_per_worker=16"),
     "sf_rollout": _sample_factory("rollouts of 32", "--rollout=32"),
     "sf_raw": _sample_factory("no input normaliser", "--normalize_input=False"),

@@ -26,13 +26,13 @@ from work import CYCLE_STEPS, MINIBATCH_SIZE, NUM_EPOCHS, Timing, Window, run_pa
 
 NAME = "feature_games"
 HIDDEN = ["256", "256"]
-GAMES_PER_ENV = 32
+GAMES_PER_ENV = 64
 # A process per core plays, each two environments in turn: one steps while the policy acts in the other.
 SETTINGS = {
     "batched_sampling": "True",
     "num_envs_per_worker": "2",
     "worker_num_splits": "2",
-    "rollout": "128",
+    "rollout": "64",
 }
 
 

@@ -22,7 +22,7 @@ from work import CYCLE_STEPS, MINIBATCH_SIZE, NUM_EPOCHS, Timing, Window, run_pa
 
 from tedg.envs.vector import NetHackVectorEnv
 
-NUM_ENVS = 32
+NUM_ENVS = 256
 HIDDEN = 256
 
 

@@ -18,7 +18,7 @@ def main() -> None:
     parser = run_parser(__doc__)
     parser.add_argument("--vision", choices=("glyph", "state"), required=True)
     arguments = parser.parse_args()
-    work = ["preset=described", "fusion=cross_attn", f"vision={arguments.vision}"]  # rollouts of CYCLE_STEPS
+    work = ["preset=default", "fusion=cross_attn", f"vision={arguments.vision}"]  # rollouts of CYCLE_STEPS
     config = compose([*work, "logger=none", "device=cpu"]).config
     time_training(config, Window(arguments.steps)).write(arguments.result)
 

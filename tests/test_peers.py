@@ -37,8 +37,8 @@ TIMING = {
 }
 
 
-def test_the_work_is_four_epochs_of_sixteen_minibatches():
-    assert GRADIENT_STEPS == 64
+def test_the_work_is_four_epochs_of_eight_minibatches():
+    assert GRADIENT_STEPS == 32
 
 
 def test_window_times_whole_cycles_after_the_warm_up():
@@ -95,8 +95,8 @@ def test_gradient_steps_are_counted_and_must_move_parameters():
 @pytest.mark.more
 def test_tedg_does_the_work_that_is_timed(compose_tiny: Callable[..., Composed], monkeypatch):
     for module in (work, tedg_run):
-        monkeypatch.setattr(module, "CYCLE_STEPS", 256)  # for speed; still 64 minibatches
-    overrides = ("vision=state", "ppo.num_steps=64", "ppo.num_epochs=4", "ppo.minibatch_size=16")
+        monkeypatch.setattr(module, "CYCLE_STEPS", 256)  # for speed; still 32 minibatches
+    overrides = ("vision=state", "ppo.num_steps=64", "ppo.num_epochs=4", "ppo.minibatch_size=32")
     timing = tedg_run.time_training(compose_tiny(*overrides).config, Window(256))
     assert timing.cycles == timing.checked_cycles == 1
     assert timing.gradient_steps == GRADIENT_STEPS
@@ -135,7 +135,7 @@ def test_runs_alternate_and_are_written_down(tmp_path, monkeypatch, capsys):
     assert order.read_text().split() == ["a", "b", "a", "b"]
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["speeds"]["a"]["median"] == CYCLE_STEPS / 2
-    assert [run["gradient_steps"] for run in written["runs"]["b"]] == [128, 128]
+    assert [run["gradient_steps"] for run in written["runs"]["b"]] == [2 * GRADIENT_STEPS] * 2
     assert "round 2 of 2: b" in capsys.readouterr().out
 
 
