@@ -78,6 +78,16 @@ LONG_ENOUGH_TO_STOP = {
         "eval.players=[random_legal]",
         *_THROUGH_THE_STAGES,
     ),
+    "default": (  # the sizes of preset=default, on all cores
+        "budget.env_steps=131072",
+        "checkpoint.every_updates=3",
+        "eval.games=8",
+        "eval.players=[]",
+        "logger=tensorboard",
+        "device=cpu",
+        "init_from=none",
+        "stage=curriculum",
+    ),
     "toy": (
         "env=fake",
         "env.num_envs=4",
