@@ -34,20 +34,31 @@ def explain_missing_package(loader: Loader, choices: Mapping[str, Any], faults: 
 
 
 def explain_keys_of_some_jobs(jobs: Sequence[Sequence[str]], each: Sequence[Faults]) -> None:
-    """Where only some jobs of a sweep have a key, say which have not, in place of `no such key`."""
+    """Where only some jobs of a sweep have a key, say which have not, in place of `no such key`.
+
+    The values that a key has in other jobs make no difference: a misspelt key is in no job.
+    """
     without: dict[str, list[int]] = {}
     for i, faults in enumerate(each):
         for line in faults.lines:
             if NO_SUCH_KEY in line:
                 without.setdefault(line.partition(NO_SUCH_KEY)[0], []).append(i)
+    missing: dict[str, set[int]] = {}
     for written, failed in without.items():
-        if len(failed) == len(jobs):
+        missing.setdefault(_key(written), set()).update(failed)
+    for written, failed in without.items():
+        key = _key(written)
+        if all(i in missing[key] for i, job in enumerate(jobs) if any(_key(line) == key for line in job)):
             continue
         group = written.partition("=")[0].lstrip("+").split(".")[0]
         chosen = {line for i in failed for line in jobs[i] if line.startswith((f"{group}=", f"{group}/"))}
         cause = no_key_in(written, sorted(chosen))
         for i in failed:
             each[i].explain(f"{written}{NO_SUCH_KEY}", cause)
+
+
+def _key(line: str) -> str:
+    return line.partition("=")[0].lstrip("+")
 
 
 def no_key_in(override: str, choices: Sequence[str]) -> str:

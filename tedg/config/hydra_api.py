@@ -5,6 +5,7 @@ Hydra's public `compose` can neither tell every fault at once nor list the jobs 
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
@@ -24,7 +25,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
@@ -37,15 +38,27 @@ _BASE = "1.3"  # of Hydra's behaviour
 
 
 class _Files(ConfigRepository):
-    """Hydra's reader of YAML files, whose errors name the file and where possible the line."""
+    """Hydra's reader of YAML files, each read once; its errors name the file, and the line where possible."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        """As Hydra's."""
+        super().__init__(config_search_path)
+        self._read: dict[tuple[str, ...], Any] = {}
+
+    def __deepcopy__(self, _: Any) -> _Files:
+        """One with places of its own, as Hydra makes for every configuration; what was read is shared."""
+        return copy.copy(self)
 
     def load_config(self, config_path: str) -> Any:
-        """As Hydra's; ConfigCompositionException for a file that cannot be read."""
-        try:
-            return super().load_config(config_path)
-        except (*COMPOSE_ERRORS, OSError) as error:
-            file = _file_of(self.get_sources(), config_path) or config_path
-            raise ConfigCompositionException(f"{file}{_place(error)}") from None
+        """As Hydra's, to be changed at will; ConfigCompositionException for a file that cannot be read."""
+        key = (*(source.path for source in self.sources), config_path)
+        if key not in self._read:
+            try:
+                self._read[key] = super().load_config(config_path)
+            except (*COMPOSE_ERRORS, OSError) as error:
+                file = _file_of(self.get_sources(), config_path) or config_path
+                raise ConfigCompositionException(f"{file}{_place(error)}") from None
+        return copy.deepcopy(self._read[key])
 
 
 def _place(error: Exception) -> str:
@@ -134,6 +147,20 @@ def _file_of(sources: Sequence[Any], name: str) -> Path | None:
 def every_combination(overrides: list[Override]) -> Sequence[Sequence[str]]:
     """The overrides of each job of a sweep, as Hydra's basic sweeper makes them."""
     return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def tell_overrides(cfgs: Sequence[DictConfig], overrides: Sequence[Override]) -> None:
+    """Have configurations say that they were composed of `overrides`; Hydra's own among them stay."""
+    task = [override for override in overrides if not override.is_hydra_override()]
+    style = cfgs[0].hydra.job.config.override_dirname
+    name = get_overrides_dirname(task, style.exclude_keys, style.item_sep, style.kv_sep)
+    before: Any = OmegaConf.to_container(cfgs[0].hydra.overrides.task, resolve=False)
+    new = {i: one.input_line for i, one in enumerate(task) if one.input_line != before[i]}
+    for cfg in cfgs:
+        with read_write(cfg.hydra):
+            cfg.hydra.job.override_dirname = name
+            for i, line in new.items():
+                cfg.hydra.overrides.task[i] = line
 
 
 def flags_parser() -> ArgumentParser:

@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -136,12 +137,15 @@ def _float32(number: float) -> float | None:
     return rounded
 
 
-def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
+def read(
+    schema: type[T], node: Any, key: str, faults: Faults, earlier: tuple[Mapping[str, Any], T] | None = None
+) -> T | None:
     """`node` as an instance of the dataclass `schema`, or None after adding faults under the dotted `key`.
 
     A whole number is taken for a float, and a float without a fraction for a whole number, so that equal
     settings become equal values however they were written. What several keys must fulfil together is up to
-    the schema's own `validate(key, faults)`. A field with a default may be left out.
+    the schema's own `validate(key, faults)`. A field with a default may be left out. `earlier` is another
+    node with what was read from it: values that both nodes share are not read again.
     """
     if not isinstance(node, Mapping):
         faults.add(key, node, f"must be a group of keys: {', '.join(_hints(schema))}")
@@ -156,7 +160,9 @@ def read(schema: type[T], node: Any, key: str, faults: Faults) -> T | None:
     values = {}
     optional = {field.name for field in dataclasses.fields(schema) if _has_default(field)}  # type: ignore[arg-type]
     for name, hint in hints.items():
-        if name in node:
+        if earlier is not None and name in node and node[name] is earlier[0].get(name, earlier):
+            values[name] = getattr(earlier[1], name)
+        elif name in node:
             values[name] = convert(hint, node[name], _join(key, name), faults)
         elif name not in optional:
             faults.report(f"{_join(key, name)}: is missing")
@@ -306,6 +312,11 @@ def _has_default(field: Any) -> bool:
 
 
 def _hints(schema: Any) -> dict[str, Any]:
+    return _read_hints(schema)
+
+
+@lru_cache(maxsize=256)
+def _read_hints(schema: Any) -> dict[str, Any]:
     return get_type_hints(schema, include_extras=True)
 
 

@@ -19,14 +19,20 @@ from tedg.files import SLUG, leads_outside, unwritable
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
 
 
-def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> RunConfig | None:
+def validate(
+    node: Mapping[str, Any],
+    faults: Faults,
+    sweep: bool = False,
+    known: tuple[Mapping[str, Any], RunConfig] | None = None,
+) -> RunConfig | None:
     """A resolved configuration as a RunConfig; None after adding everything that is wrong with it.
 
-    `sweep`: it is a job of a multirun. Looks at the machine too: the device, the hypergraph's file, the
+    `sweep`: it is a job of a multirun. `known`: another job with its RunConfig, the parts of which that both
+    share are not read again. Looks at the machine too: the device, the hypergraph's file, the
     directory that would be written. Leaves nothing on the disk.
     """
     faults.importing = False  # which takes seconds, so everything else is looked at first
-    config = read(RunConfig, node, "", faults)
+    config = read(RunConfig, node, "", faults, known)
     faults.importing = True
     refuse_foreign_targets(node, faults)
     # What concerns several groups reads single values, so that it still works beside faults in other groups.
@@ -35,10 +41,11 @@ def validate(node: Mapping[str, Any], faults: Faults, sweep: bool = False) -> Ru
     _validate_routing(node, faults)
     _validate_device(node, faults)
     validate_machine(node, faults)
-    _validate_place(node, faults, sweep)
+    if known is None or any(node.get(key) != known[0].get(key) for key in ("paths", "run_dir")):
+        _validate_place(node, faults, sweep)
     _validate_start(node, faults)
     if not faults.lines and has_own_parts(node):
-        config = read(RunConfig, node, "", faults)
+        config = read(RunConfig, node, "", faults, known)
     return config if not faults.lines else None
 
 

@@ -28,6 +28,8 @@ MAX_ACTIONS = 1024
 
 _EARLIER = re.compile(rb'"(nodes|edges)"\s*:\s*\[')
 _ATOM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What was read last from a file, with the file's state then: a sweep asks for the same one in every job.
+_READ: dict[Path, tuple[tuple[int, ...], Hypergraph]] = {}
 
 
 class HypergraphError(ValueError):
@@ -137,6 +139,14 @@ def load_hypergraph(name_or_path: str | Path) -> Hypergraph:
     Raises HypergraphError, whose message names the file and lists every fault by its place.
     """
     path = _locate(name_or_path)
+    state = path.stat()
+    signature = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+    if path not in _READ or _READ[path][0] != signature:
+        _READ[path] = (signature, _read(path))
+    return _READ[path][1]
+
+
+def _read(path: Path) -> Hypergraph:
     if _is_earlier(path):
         made = shlex.join([sys.executable, "-m", "tedg.hypergraph.convert", str(path), f"{path.stem}.yaml"])
         raise HypergraphError(f"{path.name}: is a graph of the earlier project; convert it: {made}")
