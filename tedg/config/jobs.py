@@ -5,14 +5,10 @@ What comes out is exactly what Hydra would make of each job alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,16 +16,13 @@ from tedg.config.causes import explain_missing_package
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line, tell_overrides
 from tedg.config.overrides import sound_overrides
 from tedg.config.settle import Composed, Settling, as_in_its_job, as_in_its_job_again
+from tedg.config.shapes import Shape, Shapes
 from tedg.config.typed import Faults
 
 Progress = Callable[[int, int], None]  # called with (jobs that are composed, all jobs)
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _KEPT = 8  # shapes at a time; each holds some copies of a configuration
 _MORE = 12  # compositions by Hydra after the first fault, to report others with it
-
-# What Hydra composes once: whole overrides, and of those that set a plain value the key and the value's kind.
-Shape = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
@@ -63,7 +56,7 @@ def compose_jobs(
     in a single value, which are all of them that are looked at if one has a fault.
     """
     makers = _Makers(loader, sweep)
-    jobs = [Job(lines, makers.shape(lines)) for lines in overrides]
+    jobs = [makers.job(lines) for lines in overrides]
     alone = [job for job in jobs if sum(a != b for a, b in zip(job.lines, jobs[0].lines, strict=True)) < 2]
     done = 0
     for part in (alone, jobs):
@@ -107,45 +100,19 @@ class _Makers:
 
     def __init__(self, loader: Loader, sweep: bool) -> None:
         self._loader, self._sweep = loader, sweep
-        self._parser = OverridesParser.create()
-        self._parsed: dict[str, Override | None] = {}
-        self._kinds: dict[str, str | None] = {}
-        self._choosing: set[str] = set()  # lines that choose among a group's options
-        self._disputed: dict[tuple[str, ...], set[str]] = {}
+        self._shapes = Shapes(loader)
         self._made: dict[Shape, _Maker | None] = {}
 
-    def shape(self, lines: Sequence[str]) -> Shape:
-        """What decides how Hydra composes these overrides."""
-        for line in lines:
-            if line not in self._parsed:
-                try:
-                    self._parsed[line] = self._parser.parse_override(line)
-                except HydraException:
-                    self._parsed[line] = None
-                if (one := self._parsed[line]) is not None and self._chooses(one):
-                    self._choosing.add(line)
-                self._kinds[line] = self._kind(line, one)
-        parsed = [self._parsed[line] for line in lines]
-        keys = tuple(
-            one.key_or_group
-            for line, one in zip(lines, parsed, strict=True)
-            if one is not None and line not in self._choosing
-        )
-        if keys not in self._disputed:
-            self._disputed[keys] = set(_in_or_around_another(keys))
-        return tuple(
-            (line, "")
-            if one is None or (kind := self._kinds[line]) is None or one.key_or_group in self._disputed[keys]
-            else (one.get_key_element(), kind)
-            for line, one in zip(lines, parsed, strict=True)
-        )
+    def job(self, lines: Sequence[str]) -> Job:
+        """A job that nobody has looked at."""
+        return Job(lines, self._shapes.shape(lines))
 
     def in_order(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs with an option that is not there first, then those of the first one's shape, then others."""
         ranks: dict[Shape, int] = {}
         for job in jobs:
             ranks.setdefault(job.shape, len(ranks))
-        return sorted(jobs, key=lambda job: (not self._is_missing_option(job), ranks[job.shape]))
+        return sorted(jobs, key=lambda job: (not self._shapes.miss_an_option(job.lines), ranks[job.shape]))
 
     def is_new(self, job: Job) -> bool:
         """Whether Hydra has to compose it."""
@@ -162,34 +129,7 @@ class _Makers:
                 del self._made[shape]
         elif (known := self._made[job.shape]) is not None:
             job.faults = Faults()
-            known.make(job, [self._parsed[line] for line in job.lines])
-
-    def _chooses(self, override: Override) -> bool:
-        """Whether it chooses among a group's options."""
-        is_group = self._loader.files.group_exists(override.key_or_group)
-        return is_group and not isinstance(override.value(), dict)
-
-    def _kind(self, line: str, override: Override | None) -> str | None:
-        """The kind of plain value that an override sets; None for any other override."""
-        if override is None or override.is_delete() or override.is_sweep_override() or override.package:
-            return None
-        key, value = override.key_or_group, override.value()
-        if not _DOTTED.fullmatch(key) or key.split(".")[0] == "hydra" or line in self._choosing:
-            return None
-        if isinstance(value, list):
-            return "list" if all(map(_is_plain, value)) else None
-        return None if not _is_plain(value) else "null" if value is None else "value"
-
-    def _is_missing_option(self, job: Job) -> bool:
-        return any(
-            one is not None and not one.is_delete() and not self._is_there(one)
-            for one in (self._parsed[line] for line in job.lines if line in self._choosing)
-        )
-
-    def _is_there(self, override: Override) -> bool:
-        value = override.value()
-        options = self._loader.options(override.key_or_group)
-        return all(option in options for option in (value if isinstance(value, list) else [value]))
+            known.make(job, self._shapes.overrides(job.lines))
 
 
 class _Maker:
@@ -229,22 +169,3 @@ class _Maker:
             job.composed = self._settling.settle(job.faults)
         if job.faults.lines:
             explain_missing_package(self._loader, full.hydra.runtime.choices, job.faults)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether it is a single value that means itself: no interpolation, no group of keys, not missing."""
-    if isinstance(value, str):
-        return "${" not in value and value != "???"
-    return value is None or isinstance(value, int | float)
-
-
-def _in_or_around_another(keys: Sequence[str]) -> list[str]:
-    """Those of some dotted keys that are given twice, or of which one lies in another."""
-    return [
-        key
-        for i, key in enumerate(keys)
-        if any(
-            f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
-            for other in (*keys[:i], *keys[i + 1 :])
-        )
-    ]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,11 @@ class Settling:
     def _stages_before(self, stage: Any, faults: Faults) -> dict[str, dict[str, Any]]:
         """The stages before `stage`, nearest first, as their YAML files have them, resolved in its place."""
         found: dict[str, dict[str, Any]] = {}
-        places = [folder_of(source.schema, source.path) for source in self._config_sources()]
-        folders = [place / "stage" for place in places if place is not None]
         key = "stage.parent"
         while isinstance(stage, Mapping) and (parent := stage.get("parent")) not in found:
             if not isinstance(parent, str) or not SLUG.fullmatch(parent):
                 break  # none, or reported as a bad name
+            folders = self._stage_folders
             files = [folder / f"{parent}.yaml" for folder in folders if (folder / f"{parent}.yaml").is_file()]
             if not files:
                 known = [file.stem for folder in folders for file in folder.glob("*.yaml")]
@@ -149,9 +149,11 @@ class Settling:
             key = f"{files[0]}: parent"
         return found
 
-    def _config_sources(self) -> Sequence[Any]:
+    @cached_property
+    def _stage_folders(self) -> list[Path]:
         sources: Sequence[Any] = self.full.hydra.runtime.config_sources
-        return sources
+        places = [folder_of(source.schema, source.path) for source in sources]
+        return [place / "stage" for place in places if place is not None]
 
 
 def typed(full: DictConfig, kind: str) -> list[str]:
