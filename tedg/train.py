@@ -20,6 +20,7 @@ from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
 from tedg.config.module_schemas import has_own_parts
 from tedg.config.sources import Sources
 from tedg.inert import inert
+from tedg.watch.composing import Composing
 
 
 def main() -> None:
@@ -106,7 +107,11 @@ def _validate(flags: Namespace, sources: Sources) -> int:
         compose_for_show(flags.overrides, sources, flags.package)
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         return 0
-    jobs = compose_all(flags.overrides, flags.multirun, sources)
+    composing = Composing()
+    try:
+        jobs = compose_all(flags.overrides, flags.multirun, sources, composing)
+    finally:
+        composing.close()
     _try_own_parts(jobs)
     return len(jobs)
 

@@ -1,13 +1,17 @@
-"""The jobs of a sweep, composed cheaply, are what Hydra makes of each alone; faults of any axis show at once."""
+"""The jobs of a sweep, composed cheaply, are what Hydra makes of each; faults of any axis show at once."""
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tedg.config import jobs as jobs_module
 from tedg.config.compose import compose_all
 from tedg.config.hydra_api import Loader, every_combination
 from tedg.config.jobs import compose_jobs, compose_one
@@ -15,6 +19,7 @@ from tedg.config.sources import Sources
 from tedg.config.typed import Faults
 from tedg.errors import ConfigError
 from tedg.run.identity import run_id
+from tedg.watch.composing import Composing
 
 # What a sweep is drawn from: for each key the values that its axis may have, wrong ones among them.
 GROUPS = {
@@ -56,7 +61,7 @@ VALUES = {
     "fusion.gate.keep": ["0.1", "0.5", "1.5"],
     "fusion.gate": ["{_target_:tedg.models.gate.NoGate}", "null"],
     "routing.k": ["1", "3", "9"],
-    "name": ["a", "a-${seed}", "b-${ppo.gamma}-${hydra:runtime.choices.fusion}", "..", "${oc.env:WORD}-${seed}", "'1'"],
+    "name": ["a-${seed}", "b-${ppo.gamma}-${hydra:runtime.choices.fusion}", "..", "${oc.env:WORD}-1", "'1'"],
     "paths": ["{study:s}", "{output_dir:'${oc.env:WORD}'}"],
     "paths.output_dir": ["out", "'o-${hydra:job.name}'", "o/${paths.study}", "${oc.env:WORD}"],
     "paths.study": ["s1", "s-${hydra:job.name}", "../up"],
@@ -105,8 +110,6 @@ def drawn(rng: random.Random, wrong: bool) -> list[str]:
 def assert_as_alone(lines: list[str], sources: Sources) -> int:
     """Compose the jobs of a sweep cheaply, and each by Hydra alone; how many were right."""
     loader = Loader(sources, lines)
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
     own = [line for line, one in zip(lines, parsed, strict=True) if one.is_hydra_override()]
     task = [one for one in parsed if not one.is_hydra_override()]
@@ -148,6 +151,85 @@ def test_jobs_are_as_hydra_makes_each_alone(lines: list[str], sources: Sources) 
 @pytest.mark.more
 @pytest.mark.parametrize("wrong", [False, True])
 def test_jobs_of_drawn_sweeps_are_as_hydra_makes_each_alone(wrong: bool, sources: Sources) -> None:
-    rng = random.Random(20 + wrong)
-    right = sum(assert_as_alone(drawn(rng, wrong), sources) for _ in range(60))
-    assert right > 20
+    """TEDG_FUZZ=10 draws ten times as many."""
+    rng, number = random.Random(20 + wrong), 12 * int(os.environ.get("TEDG_FUZZ", "1"))
+    right = sum(assert_as_alone(drawn(rng, wrong), sources) for _ in range(number))
+    assert right > number / 3
+
+
+@pytest.fixture
+def compositions(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """What Hydra is asked to compose, with the values of sweeps or without."""
+    asked: list[Sequence[str]] = []
+    compose = Loader.compose
+
+    def counted(self: Loader, overrides: Sequence[str], *others: Any, **named: Any) -> Any:
+        asked.append(overrides)
+        return compose(self, overrides, *others, **named)
+
+    monkeypatch.setattr(Loader, "compose", counted)
+    return asked
+
+
+def test_hydra_composes_once_per_choice_and_jobs_share_what_is_the_same(
+    compositions: list[Sequence[str]],
+) -> None:
+    jobs = compose_all(["fusion=concat,cross_attn", "seed=range(150)", "ppo.gamma=0.9"], multirun=True)
+    assert len(compositions) == 3  # the sweep as a whole, and two fusions
+    found = [(job.config.fusion["_target_"].rpartition(".")[2], job.config.seed) for job in jobs[149:151]]
+    assert found == [("ConcatFusion", 149), ("CrossAttentionFusion", 0)]
+    assert (
+        len({id(job.config.stage) for job in jobs}) == len({id(job.resolved["stage"]) for job in jobs}) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ([f"seed={','.join(map(str, range(300)))},x3", "fusion=concat,cross_attn"], ["seed=x3: must be a"]),
+        (
+            ["seed=range(50)", "fusion=concat,cross_attn,cros_attn", "ppo.gamma=0.5,2", "ppo.gama=0.1,0.2"],
+            ["fusion=cros_attn: must be one of", "ppo.gama=0.1: no such key; did you mean", "ppo.gamma=2.0"],
+        ),
+        (["seed=range(50)", "vision=glyph,state", "ppo.gamma=0.5,2", "eval.games=1,-3"], ["=2.0", "games=-3"]),
+    ],
+)  # fmt: skip
+def test_a_fault_of_any_value_shows_before_combinations(
+    axes: list[str], said: list[str], compositions: list[Sequence[str]]
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose_all(axes, multirun=True)
+    assert all(text in str(error.value) for text in said)
+    assert len(compositions) < 40
+
+
+def test_a_fault_of_a_combination_alone_is_found() -> None:
+    with pytest.raises(
+        ConfigError, match=r"routing\._target_=tedg\.models\.routing\.Symbolic: .* logic=none"
+    ):
+        compose_all(["logic=hypergraph_gat,none", "routing=uniform,symbolic", "seed=1,2"], multirun=True)
+
+
+def test_progress_counts_every_job() -> None:
+    told: list[tuple[int, int]] = []
+    compose_all(["seed=4,5,6"], True, progress=lambda *count: told.append(count))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+class Terminal(StringIO):
+    """One that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), StringIO()])
+def test_progress_is_shown_after_a_while(stream: StringIO) -> None:
+    now = [0.0]
+    composing = Composing(stream, lambda: now[0])
+    for second in range(8):
+        now[0] = second + 0.5
+        composing(second, 1000)
+    composing.close()
+    live = "".join(f"\r\x1b[Kcomposed {second} of 1,000 jobs" for second in range(1, 8)) + "\r\x1b[K"
+    assert stream.getvalue() == (live if stream.isatty() else "composed 5 of 1,000 jobs\n")

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tedg.config.causes import explain_missing_package
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, first_line, tell_overrides
 from tedg.config.overrides import sound_overrides
-from tedg.config.settle import Composed, Settling, as_in_its_job, as_in_its_job_again
+from tedg.config.settle import Composed, Settling, as_in_its_job, as_in_its_job_again, typed
 from tedg.config.shapes import Shape, Shapes
 from tedg.config.typed import Faults
 
@@ -101,7 +101,7 @@ class _Makers:
     def __init__(self, loader: Loader, sweep: bool) -> None:
         self._loader, self._sweep = loader, sweep
         self._shapes = Shapes(loader)
-        self._made: dict[Shape, _Maker | None] = {}
+        self._made: dict[Shape, _Maker] = {}
 
     def job(self, lines: Sequence[str]) -> Job:
         """A job that nobody has looked at."""
@@ -119,30 +119,42 @@ class _Makers:
         return job.shape not in self._made
 
     def make(self, job: Job) -> None:
-        """Fill in what becomes of a job; nothing where another of its shape could not be composed."""
+        """Fill in what becomes of a job; nothing where another of its shape could not be composed at all."""
         if self.is_new(job):
             job.faults = Faults()
-            maker = _Maker(self._loader, job, self._sweep)
-            self._made[job.shape] = maker if maker.is_sound else None
-            sound = [shape for shape, other in self._made.items() if other is not None]
+            self._made[job.shape] = _Maker(self._loader, job, self._sweep)
+            sound = [shape for shape, other in self._made.items() if not other.refused]
             for shape in sound[:-_KEPT]:
                 del self._made[shape]
-        elif (known := self._made[job.shape]) is not None:
+            return
+        known = self._made[job.shape]
+        if not known.refused:
             job.faults = Faults()
             known.make(job, self._shapes.overrides(job.lines))
+        elif known.kept:
+            rest = self.job([job.lines[i] for i in known.kept])
+            self.make(rest)
+            if rest.faults is not None:
+                job.faults = Faults(known.refused.copy())
+                job.faults.take(rest.faults)
 
 
 class _Maker:
     """A job that Hydra composed, and the place of each plain value in it."""
 
     def __init__(self, loader: Loader, job: Job, sweep: bool) -> None:
+        """Fill in what becomes of the job."""
         assert job.faults is not None
         self._loader, self._sweep, self._lines = loader, sweep, job.lines
         composed = hydra_composed(loader, job.lines, job.faults)
-        self.is_sound = composed is not None and not job.faults.lines
+        self.refused = dict(job.faults.lines)  # what Hydra does not take
+        self.kept: list[int] = []  # places of the overrides that it takes, if it does not take all
         if composed is None:
             return
         full, cfg = composed
+        if self.refused:
+            left = {*typed(full, "hydra"), *typed(full, "task")}
+            self.kept = [i for i, line in enumerate(job.lines) if line in left]
         self._settling = Settling(cfg, full, sweep, loader.sources)
         with as_in_its_job(full, job.faults) as self._own:
             job.composed = self._settling.settle(job.faults)

@@ -1,0 +1,97 @@
+"""The experiments of conf/experiment compose in every cell, and an arm is what its overrides are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tedg.config.compose import compose, compose_all
+from tedg.config.sources import Sources
+from tedg.files import conf_dir
+from tedg.run.identity import run_id
+
+# The number of arms of each experiment.
+EXPERIMENTS = {"controls": 8, "v3_vs_v4": 4, "gate_sweep": 9, "losses": 7, "stages": 8}
+
+PHASES = ("warmup", "transition", "finetune")
+ARMS: dict[str, list[str]] = {
+    "concat_tokens": ["fusion=concat_tokens"],
+    "without_overlap": ["stage=curriculum", *(f"stage.phases.{phase}.overlap_coef=0" for phase in PHASES)],
+    "only_finetune": ["stage=finetune", "init_from=none"],
+    "none": [],
+    "v4": [],
+    "v3": ["fusion=concat"],
+    "dense": ["fusion/gate=none"],
+    "concat_matched": ["fusion=concat_matched"],
+    "headgate": ["fusion=cross_attn_headgate"],
+    "no_logic": ["logic=none"],
+    "uniform": ["routing=uniform"],
+    "symbolic": ["routing=symbolic"],
+    "one_wide_expert": ["policy=one_wide_expert"],
+    "gate_entmax": ["fusion/gate=entmax"],
+    "gate_none": ["fusion/gate=none"],
+    "gate_random": ["fusion/gate=random_topk"],
+    **{f"gate_{keep}": [f"fusion.gate.keep={keep}"] for keep in ("0.1", "0.2", "0.3", "0.5", "0.7", "1.0")},
+    "all_losses": ["stage=curriculum"],
+    **{
+        f"without_{loss}": ["stage=curriculum", *(f"stage.phases.{phase}.{loss}_coef=0" for phase in PHASES)]
+        for loss in ("load_balance", "diversity", "semantic", "temporal", "alignment")
+    },
+    "curriculum": ["stage=curriculum"],
+    "only_warmup": ["stage=warmup", "init_from=none"],
+    "only_transition": ["stage=transition", "init_from=none"],
+    **{
+        f"curriculum_{routing}": ["stage=curriculum", f"routing={routing}"]
+        for routing in ("softmax", "entmax", "sparsemax", "topk_softmax")
+    },
+}
+
+
+@pytest.mark.more_than_first(1)
+@pytest.mark.parametrize("trial", [[], ["+budget=tiny"]], ids=["whole", "tiny"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_cell_is_a_run_of_its_own(experiment: str, trial: list[str]) -> None:
+    jobs = compose_all([f"+experiment={experiment}", *trial, "seed=range(2)"], multirun=True)
+    assert len({run_id(job.config, None) for job in jobs}) == len(jobs) == 2 * EXPERIMENTS[experiment]
+    assert len({job.config.name for job in jobs}) == len(jobs)
+    assert {job.root for job in jobs} == {Path("multirun") / ("tiny" if trial else experiment)}
+    assert {job.config.budget.env_steps for job in jobs} == {10240 if trial else 1_000_000}
+    assert all(job.config.eval.players == () for job in jobs) == bool(trial)
+
+
+@pytest.mark.more_than_first(3)
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_the_run_of_its_overrides(arm: str) -> None:
+    composed, direct = compose([f"arm={arm}"]).config, compose(ARMS[arm]).config
+    assert run_id(composed, None) == run_id(direct, None)
+    assert composed.init_from == direct.init_from
+
+
+def test_every_arm_is_looked_at() -> None:
+    assert {file.stem for file in (conf_dir() / "arm").glob("*.yaml")} == set(ARMS)
+    swept = {file.stem for file in (conf_dir() / "experiment").glob("*.yaml") if "params" in file.read_text()}
+    assert swept == set(EXPERIMENTS)
+
+
+def test_an_experiment_of_ones_own_sweeps_arms_of_its_own(tmp_path: Path) -> None:
+    """Outside the package, beside tedg's files: by --config-dir, and by hydra.searchpath."""
+    for folder, text in {
+        "arm/long_view": "ppo: {gamma: 0.999}\n",
+        "experiment/horizon": "hydra: {sweeper: {params: {arm: 'v3, long_view', ppo.gae_lambda: '0.9,1'}}}\n",
+    }.items():
+        (tmp_path / folder).parent.mkdir()
+        (tmp_path / folder).with_suffix(".yaml").write_text(f"# @package _global_\n{text}")
+    flag = Sources(Sources.own().main, extra=str(tmp_path))
+    for overrides, sources in ([], flag), ([f"hydra.searchpath=[{tmp_path}]"], None):
+        jobs = compose_all([*overrides, "+experiment=horizon", "seed=3"], True, sources)
+        found = [
+            (job.config.fusion["_target_"][12:], job.config.ppo.gamma, job.config.ppo.gae_lambda)
+            for job in jobs
+        ]
+        assert found == [
+            ("fusion.ConcatFusion", 0.995, 0.9),
+            ("fusion.ConcatFusion", 0.995, 1.0),
+            ("fusion.CrossAttentionFusion", 0.999, 0.9),
+            ("fusion.CrossAttentionFusion", 0.999, 1.0),
+        ]
