@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tedg.config.compose import compose
+from tedg.config.compose import compose, compose_all
+from tedg.config.run_config import RunConfig
+from tedg.config.typed import Faults, read
 from tedg.run import identity as identity_module
 from tedg.run.identity import earlier_id, parent_command, parent_of, run_id
 
@@ -171,3 +177,137 @@ def test_the_parents_command_makes_the_parent() -> None:
     parent = parent_of(child)
     assert parent is not None
     assert run_id(parent.config, None) == identity(*line[3:])
+
+
+# What says nothing about what is learnt.
+NEVER_COUNTS = {
+    "name",
+    "paths",
+    "run_dir",
+    "device",
+    "threads",
+    "compile",
+    "logger",
+    "check",
+    "init_from",
+    "preset",
+}
+MEASURES = {"eval", "checkpoint", "diagnostics"}
+WORDS = {
+    "precision": ["float32", "bfloat16"],
+    "action_mask": ["legal", "none"],
+    "expert_input": ["context", "vision"],
+    "alpha_entropy": ["maximise", "minimise"],
+}
+BASES = [
+    [],
+    ["stage=curriculum", "budget.env_steps=5"],
+    ["routing=entmax", "fusion=concat"],
+    ["stage=finetune", "routing=sparsemax"],
+    ["fusion=concat_matched", "logic=none", "env=probe"],
+]
+
+
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    for name, item in node.items():
+        if isinstance(item, dict):
+            yield from leaves(item, (*path, name))
+        else:
+            yield (*path, name), item
+
+
+def with_value(node: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    return {**node, path[0]: with_value(node[path[0]], path[1:], value) if path[1:] else value}
+
+
+def another(value: Any, name: str, rng: random.Random) -> Any:
+    """A value of the same kind, from so few that draws meet again."""
+    if name in WORDS:
+        return rng.choice(WORDS[name])
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + rng.choice([1, 2, 3, 4])
+    if isinstance(value, float):
+        return value * rng.choice([0.5, 0.75, 1 + 2**-40, 2])
+    if isinstance(value, list) and value and not isinstance(value[0], str):
+        return [another(value[0], name, rng), *value[1:]]
+    return value
+
+
+def respelt(node: Any, rng: random.Random) -> Any:
+    """The same in another order of keys and other kinds of numbers."""
+    if isinstance(node, dict):
+        names = list(node)
+        if "warmup" not in names:  # the order of a curriculum's stages means something
+            rng.shuffle(names)
+        return {name: respelt(node[name], rng) for name in names}
+    if isinstance(node, list):
+        return [respelt(item, rng) for item in node]
+    if isinstance(node, int | float) and not isinstance(node, bool) and node == int(node):
+        return rng.choice([int, float])(node)
+    return node
+
+
+def meaning(node: Any) -> Any:
+    """What counts of a configuration, in one form: an oracle that knows nothing of tedg's."""
+    if isinstance(node, dict):
+        found = {name: meaning(item) for name, item in node.items()}
+        if "policy" in node:
+            found = {name: item for name, item in found.items() if name not in NEVER_COUNTS | MEASURES}
+            found["env"] = {name: item for name, item in found["env"].items() if name != "num_workers"}
+            routing = found.pop("routing")
+            if routing["_target_"] is not None:
+                stages = found["stage"].get("phases", {"": found["stage"]})
+                for stage in stages.values():
+                    stage["routing"] = routing
+            found["order"] = list(node["stage"].get("phases", {}))
+        return found
+    if isinstance(node, list):
+        return [meaning(item) for item in node]
+    return float(node) if isinstance(node, int | float) and not isinstance(node, bool) else node
+
+
+@pytest.mark.parametrize("draws", [300, pytest.param(4000, marks=pytest.mark.more)])
+def test_runs_are_the_same_exactly_if_they_mean_the_same(draws: int) -> None:
+    rng = random.Random(draws)
+    known: dict[str, str] = {}  # ids by meaning
+    spelt: dict[str, set[str]] = {}  # spellings by meaning
+    bases = [compose(base).resolved for base in BASES]
+    for _ in range(draws):
+        node = rng.choice(bases)
+        for path, value in rng.sample(list(leaves(node)), rng.choice([0, 1, 1, 2, 2])):
+            node = with_value(node, path, another(value, str(path[-1]), rng))
+        if "phases" in node["stage"] and rng.random() < 0.3:
+            phases = node["stage"]["phases"]
+            turned = dict(rng.sample(list(phases.items()), len(phases)))
+            node = with_value(node, ("stage", "phases"), turned)
+        node = respelt(node, rng)
+        config = read(RunConfig, node, "", Faults())
+        if config is None:
+            continue
+        meant = json.dumps(meaning(node), sort_keys=True)
+        spelt.setdefault(meant, set()).add(json.dumps(node))
+        assert known.setdefault(meant, run_id(config, None)) == run_id(config, None)
+    assert len(set(known.values())) == len(known) > draws / 8
+    assert sum(map(len, spelt.values())) > draws / 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_spellings_on_the_command_line(turned: bool) -> None:
+    axes = {
+        "ppo.gamma": ["0.9", "0.90", "9e-1", "0.91", "1", "1.0"],
+        "budget.env_steps": ["1000", "1e3", "1000.0", "1001"],
+        "seed": ["0", "1", "1e0"],
+        "++stage.temperature": ["[1,0.5]", "[1.0,0.50]", "[1,0.6]"],
+    }
+    lines = [f"{key}={','.join(values)}" for key, values in axes.items()]
+    jobs = compose_all(lines[::-1] if turned else lines, multirun=True)
+    ids: dict[str, str] = {}
+    for job in jobs:
+        values = dict(line.split("=") for line in job.overrides)
+        meant = str([json.loads(values[key], parse_int=float) for key in axes])
+        assert ids.setdefault(meant, run_id(job.config, None)) == run_id(job.config, None)
+    assert (len(jobs), len(ids), len(set(ids.values()))) == (216, 24, 24)
+    alone = identity("stage.temperature=[1,0.6]", "ppo.gamma=0.9", "seed=1", "budget.env_steps=1000")
+    assert ids["[0.9, 1000.0, 1.0, [1.0, 0.6]]"] == alone
