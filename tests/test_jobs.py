@@ -139,6 +139,7 @@ SWEEPS = [
     ["fusion=concat,cross_attn", "seed=1,2", "name=n-${seed}"],
     [
         "hydra.sweep.dir='x/${hydra:job.override_dirname}'",
+        "+study=other",
         "stage=finetune",
         "seed=1,2,3e0",
         "ppo.gamma=1,1.0",
