@@ -1,8 +1,8 @@
 """Held-out games of finished runs under another step limit than they were trained with.
 
-.venv/bin/python experiments/presets/longer_games.py RUN_DIR... --max-episode-steps 5000
+    .venv/bin/python experiments/presets/longer_games.py RUN_DIR... --max-episode-steps 5000
 
-.venv/bin/python experiments/presets/longer_games.py RUN_DIR... --max-episode-steps 5000
+The games are those of the run's own `eval`. Each summary is written to `cap_<limit>.json` in the run's directory.
 """
 
 from __future__ import annotations

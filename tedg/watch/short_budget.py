@@ -42,7 +42,7 @@ def _episodes(config: RunConfig, stage: Mapping[str, Any], episodes: float, shar
         return None
     smaller = f" or env.num_envs={int(episodes / FEWEST_EPISODES)}" if episodes >= FEWEST_EPISODES else ""
     return (
-        f"stage {stage['name']} ends after {episodes:.0f} episodes of env.num_envs={envs} games side by side, "
+        f"stage {stage['name']} ends after {episodes:.0f} episodes of env.num_envs={envs} games at once, "
         f"so games that end early are most of what it learns from; "
         f"try budget.episodes={math.ceil(FEWEST_EPISODES * envs / share)}{smaller}"
     )
