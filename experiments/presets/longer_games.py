@@ -2,7 +2,7 @@
 
     .venv/bin/python experiments/presets/longer_games.py RUN_DIR... --max-episode-steps 5000
 
-The games are those of the run's own `eval`. Each summary is written to `cap_<limit>.json` in the run's directory.
+The games are those of the run's own `eval`. Each summary goes to `cap_<limit>.json` in the run's directory.
 """
 
 from __future__ import annotations
