@@ -98,8 +98,8 @@ def test_a_later_key_of_a_stage_is_forgotten_in_every_phase(
     assert identity(f"stage={stage}", f"{place}.overlap_coef=0.5") != with_it
 
 
-# Written down once, from the code that first gave ids; layout of files and later keys may not change them. What is
-# preset=small now was the default then.
+# Written down once, from the code that first gave ids; layout of files and later keys may not change them.
+# What is preset=small now was the default then.
 PINNED = {
     "6c32fe76f7": ["preset=small"],
     "eaf0b39669": ["preset=small", "fusion=concat"],

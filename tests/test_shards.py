@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "variant", [("fusion=cross_attn",), ("fusion=concat", "vision=state"), ("stage=finetune",)], ids=" ".join
 )

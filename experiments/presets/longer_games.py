@@ -2,7 +2,7 @@
 
     .venv/bin/python experiments/presets/longer_games.py RUN_DIR... --max-episode-steps 5000
 
-The games are those of the run's own `eval`. Each run's summary is written to `cap_<limit>.json` in its directory.
+The games are those of the run's own `eval`. Each summary goes to `cap_<limit>.json` in the run's directory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tedg.store.rundir import read_config
 
 def main() -> None:
     """Play, print each mean, and write the summaries."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     parser.add_argument("--max-episode-steps", type=int, required=True)
     arguments = parser.parse_args()

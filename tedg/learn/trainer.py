@@ -152,7 +152,8 @@ class Trainer:
         return self._finish()
 
     def _begin_games(self) -> Collector:
-        steps = self.config.ppo.num_steps
+        envs, steps = self.env.num_envs, self.config.ppo.num_steps
+        self.console.note(f"{envs} games begin; an update every {envs * steps:,} env steps")
         return Collector(self.env, self.policy, steps, self.device, self.sampling, self._games)
 
     def _summary(self) -> dict[str, str]:

@@ -30,8 +30,8 @@ def _steps(config: RunConfig, stage: Mapping[str, Any], steps: float, share: flo
         return None
     smaller = " or preset=small" if rollout > SMALL_ROLLOUT else ""
     return (
-        f"stage {stage['name']} has {steps / rollout:.1f} updates, each of {rollout:,} env steps (env.num_envs={envs} "
-        f"times ppo.num_steps={length}), too few to learn much; "
+        f"stage {stage['name']} has {steps / rollout:.1f} updates, each of {rollout:,} env steps "
+        f"(env.num_envs={envs} times ppo.num_steps={length}), too few to learn much; "
         f"try budget.env_steps={math.ceil(FEWEST_UPDATES * rollout / share)}{smaller}"
     )
 
@@ -42,7 +42,7 @@ def _episodes(config: RunConfig, stage: Mapping[str, Any], episodes: float, shar
         return None
     smaller = f" or env.num_envs={int(episodes / FEWEST_EPISODES)}" if episodes >= FEWEST_EPISODES else ""
     return (
-        f"stage {stage['name']} ends after {episodes:.0f} episodes of env.num_envs={envs} games side by side, so "
-        f"games that end early are most of what it learns from; "
+        f"stage {stage['name']} ends after {episodes:.0f} episodes of env.num_envs={envs} games at once, "
+        f"so games that end early are most of what it learns from; "
         f"try budget.episodes={math.ceil(FEWEST_EPISODES * envs / share)}{smaller}"
     )
