@@ -41,7 +41,7 @@ def begin_command(argv: Sequence[str], original: Sequence[str]) -> None:
 
 
 def leave_on_signals(signals: Iterable[int] = tuple(EXIT_CODES)) -> None:
-    """Answer these signals by leaving at once with their exit codes, until they are handled in another way."""
+    """Answer these signals by leaving at once with their exit codes, until others handle them."""
     for signum in signals:
         signal.signal(signum, _leave)
 

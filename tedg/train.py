@@ -48,7 +48,7 @@ def run() -> int:
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources), _sweep(jobs, flags.overrides, swept))
+        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), swept))
     except errors.TedgError as error:
         _complain(_again(error, failures, len(jobs)))
         return error.exit_code

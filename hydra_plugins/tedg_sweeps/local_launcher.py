@@ -1,9 +1,8 @@
 """hydra/launcher=local: the cells of hydra/sweeper=resume as processes of this machine.
 
-Hydra imports this at every start, so nothing heavy is imported here.
+Hydra imports this at every start, so nothing heavy is imported here. It does so before the module has its
+place in sys.modules, where a dataclass would look for the meaning of annotations that are text.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Sequence
@@ -59,5 +58,5 @@ class LocalLauncher(Launcher):
         from tedg.errors import ConfigError
 
         raise ConfigError(
-            "hydra/launcher=local belongs to hydra/sweeper=resume; with another, take hydra/launcher=basic"
+            "hydra/launcher=local belongs to hydra/sweeper=resume; else take hydra/launcher=basic"
         )

@@ -1,9 +1,8 @@
 """hydra/sweeper=resume: trains what is missing of a sweep, and ends with every cell that can be done done.
 
-Hydra imports this at every start, so nothing heavy is imported here.
+Hydra imports this at every start, so nothing heavy is imported here. It does so before the module has its
+place in sys.modules, where a dataclass would look for the meaning of annotations that are text.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,17 +43,15 @@ class ResumeSweeper(Sweeper):
         if self._retries < 0:
             raise ConfigError(f"hydra.sweeper.retries={self._retries}: must be 0 or more")
         if config.hydra.job.chdir:
-            raise ConfigError(
-                "hydra.job.chdir=true: the cells of a sweep share the working directory; leave it"
-            )
+            raise ConfigError("hydra.job.chdir=true: cells of a sweep share the working directory; leave it")
         self.config, self._task = config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
         if not hasattr(self.launcher, "for_cells"):
             raise ConfigError(
-                "hydra/sweeper=resume cannot use this launcher; take hydra/launcher=local, or with Hydra's own "
-                "launchers hydra/sweeper=basic"
+                "hydra/sweeper=resume cannot use this launcher; take hydra/launcher=local, or with one of "
+                "Hydra's own hydra/sweeper=basic"
             )
 
     def sweep(self, arguments: Sequence[str]) -> Any:

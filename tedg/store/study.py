@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,6 @@ def _alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"cannot write in {folder}: {error.strerror}") from None
     with file:
-        try:
+        with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            pass
         yield

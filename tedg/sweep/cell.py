@@ -52,6 +52,7 @@ class Cell:
     env_steps: int | None = None
     score: float | None = None
     seconds: float = 0.0  # that its processes ran, in all commands
+    earlier_attempts: int = 0  # in earlier commands
 
     @property
     def log(self) -> Path:

@@ -19,6 +19,7 @@ from tedg.config.run_config import RunConfig
 from tedg.errors import FAILED, INTERRUPTED, Stopped, TedgError
 from tedg.inert import inert
 from tedg.signals import StopFlag
+from tedg.sweep.machine import Slot
 from tedg.sweep.report import Reporter
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -31,8 +32,7 @@ class Errand:
 
     composed: Composed
     log: str
-    cores: tuple[int, ...]
-    gpu: str | None
+    slot: Slot
     report: int  # pipe to the driver
     driver: int  # its process
     attempt: int
@@ -58,7 +58,7 @@ def serve(errand: Errand) -> NoReturn:
 
 
 def _settle_in(errand: Errand) -> None:
-    """Cut what ties this process to the driver, but for one thing: when the driver dies, it saves and ends."""
+    """Cut what ties this process to the driver, but for one thing: it saves and ends when that dies."""
     os.setpgid(0, 0)  # Ctrl-C is for the driver, which passes it on
     startup.leave_on_signals()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
@@ -71,13 +71,13 @@ def _settle_in(errand: Errand) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     streams.secure()
-    os.sched_setaffinity(0, errand.cores)
-    os.environ.update(dict.fromkeys(_LIMITED, str(len(errand.cores))))
+    os.sched_setaffinity(0, errand.slot.cores)
+    os.environ.update(dict.fromkeys(_LIMITED, str(len(errand.slot.cores))))
     # The driver asks SLURM once for all its cells.
     os.environ.pop("SLURM_JOB_ID", None)
-    if errand.gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = errand.gpu
-    cores = ", ".join(map(str, errand.cores))
+    if errand.slot.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = errand.slot.gpu
+    cores = ", ".join(map(str, errand.slot.cores))
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     print(f"--- {now}, attempt {errand.attempt}, process {os.getpid()}, cores {cores}", flush=True)
 

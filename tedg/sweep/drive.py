@@ -14,7 +14,7 @@ from tedg.errors import PREEMPTED, StorageError
 from tedg.run.identity import sweep_command
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
-from tedg.store.study import add_to_study
+from tedg.store.study import add_to_study, read_study
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.sweep.launcher import Launcher
 from tedg.sweep.plan import plan
@@ -37,11 +37,12 @@ class Sweep:
 
 
 def sweep(asked: Sweep) -> int:
-    """Train what is missing; returns the exit code. Raises ConfigError and StorageError before anything starts."""
+    """Train what is missing; returns the exit code. Raises ConfigError before anything starts."""
     cells = plan(asked.jobs)
     sources = asked.jobs[0].sources
     again = sweep_command(sources, asked.overrides)
     asked.jobs[0].root.mkdir(parents=True, exist_ok=True)
+    _remember(cells)
     record = _Record(cells, again)
     display = make_display(cells)
     settle_known(cells, lambda cell, text: None)
@@ -76,6 +77,14 @@ def _train(asked: Sweep, cells: Sequence[Cell], record: _Record, display: Displa
 
         scheduler.run(stop, show)
     return stop.exit_code
+
+
+def _remember(cells: Sequence[Cell]) -> None:
+    """What earlier commands have spent on the cells."""
+    known = read_study(cells[0].composed.root)["cells"]
+    for cell in cells:
+        before = known.get(cell.directory.name, {})
+        cell.seconds, cell.earlier_attempts = before.get("seconds", 0.0), before.get("attempts", 0)
 
 
 def _width(cells: Sequence[Cell]) -> int:
@@ -153,7 +162,7 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "env_steps": cell.env_steps,
         "score": cell.score,
         "seconds": round(cell.seconds, 1),
-        "attempts": cell.attempts,
+        "attempts": cell.earlier_attempts + cell.attempts,
         "directory": str(cell.directory),
         "log": str(cell.log),
         "parent": None if cell.parent is None else cell.parent.directory.name,

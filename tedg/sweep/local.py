@@ -26,7 +26,7 @@ from tedg.sweep.report import Reading
 
 
 def import_all() -> None:
-    """Import what a cell needs, without the threads that NumPy's and SciPy's BLAS begin when they are loaded."""
+    """Import what a cell needs, without the threads that the BLAS of NumPy and SciPy begins."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import tedg.learn.final
     import tedg.learn.trainer
@@ -62,15 +62,8 @@ class LocalLauncher:
         slot = self._free.pop(0)
         cell.log.parent.mkdir(parents=True, exist_ok=True)
         reading, writing = os.pipe()
-        errand = Errand(
-            fitted(cell.composed, slot),
-            str(cell.log),
-            slot.cores,
-            slot.gpu,
-            writing,
-            os.getpid(),
-            cell.attempts,
-        )
+        composed = fitted(cell.composed, slot)
+        errand = Errand(composed, str(cell.log), slot, writing, os.getpid(), cell.attempts)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         # A signal between the fork and the child's own handlers would act on a copy of this process.
@@ -99,7 +92,7 @@ class LocalLauncher:
                 yield _ended(cell, process, os.waitstatus_to_exitcode(status))
 
     def stop(self) -> None:
-        """SIGINT to each, whatever this process was sent: SIGTERM and SIGUSR1 can mean other things in a job."""
+        """SIGINT to each, whatever this process was sent: SIGTERM and SIGUSR1 can have other meanings."""
         self._send(signal.SIGINT)
 
     def save(self) -> None:

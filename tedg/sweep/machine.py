@@ -22,7 +22,7 @@ class Slot:
 def share(
     cells: int, cores: Sequence[int], gpus: Sequence[str], n_jobs: int | None, jobs_per_gpu: int
 ) -> list[Slot]:
-    """Room for as many of `cells` as run at once: `n_jobs`, else one on each core, or `jobs_per_gpu` on each GPU.
+    """Room for the cells that run at once: `n_jobs`, or one on each core, or `jobs_per_gpu` on each GPU.
 
     Cores that are left over are shared out; where there are too few, slots share them.
     """

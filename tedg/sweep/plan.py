@@ -79,7 +79,7 @@ def _differing(one: Composed, other: Composed) -> list[str]:
 
 
 def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What differs within a sweep, of each job: `fusion=concat seed=3`; the job's number where nothing does."""
+    """What differs within a sweep, for each job: `fusion=concat seed=3`; its number where nothing does."""
     each = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in overrides]
     keys = dict.fromkeys(key for job in each for key in job)
     varied = [key for key in keys if len({job.get(key) for job in each}) > 1]

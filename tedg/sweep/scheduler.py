@@ -19,7 +19,7 @@ Notice = Callable[[Cell, str], None]
 
 
 class Scheduler:
-    """Starts cells as there is room, starts again what was lost, and holds children back for their parents."""
+    """Starts cells as there is room, starts lost ones again, and holds children back for their parents."""
 
     def __init__(self, cells: Sequence[Cell], launcher: Launcher, retries: int, notice: Notice) -> None:
         """`notice` is told of every change of a cell that a user may want to read."""

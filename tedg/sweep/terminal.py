@@ -144,7 +144,11 @@ class PlainDisplay:
 
     def close(self) -> None:
         """Print the table."""
-        Terminal(width=WIDTH, file=sys.stdout).print(table(self._cells))
+        terminal = Terminal(width=WIDTH, file=sys.stdout)
+        with terminal.capture() as captured:
+            terminal.print(table(self._cells))
+        for line in captured.get().splitlines():
+            print(line.rstrip(), flush=True)
 
 
 class LiveDisplay:
@@ -191,6 +195,6 @@ class LiveDisplay:
     def _safely(self, show: Callable[[], object]) -> None:
         try:
             show()
-        # The terminal went away: the sweep goes on. Where its reader did, Rich ends the process by SystemExit.
+        # The terminal went away: the sweep goes on. Where its reader did, Rich raises SystemExit.
         except (OSError, ValueError, SystemExit):
             self._live = None
