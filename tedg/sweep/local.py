@@ -1,8 +1,8 @@
 """Cells as processes of this machine, forked from one that has imported everything already.
 
 Importing torch, numba and the rest takes seconds, which each cell would pay anew. A fork is safe here because
-this process has a single thread and has not touched CUDA: `import_all` sees to the first, `gpus_for` to the
-second. A process that has threads after all (of a package of the user's own) is not forked: its cells are
+this process has a single thread and has not touched CUDA: `tedg/__init__.py` sees to the first, `gpus_for` to
+the second. A process that has threads after all (of a package of the user's own) is not forked: its cells are
 new interpreters.
 """
 
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from tedg import startup
 from tedg.sweep.cell import Cell
@@ -24,14 +25,17 @@ from tedg.sweep.launcher import Ended, Progress
 from tedg.sweep.machine import Slot, fitted
 from tedg.sweep.report import Reading
 
+# What a cell needs, with what libraries import at their first use only.
+_MODULES = (
+    *("numba.experimental", "numba.typed", "tensorboardX.event_file_writer", "torch_geometric.nn"),
+    *("tedg.envs.vector", "tedg.learn.final", "tedg.learn.trainer", "tedg.run.app", "tedg.watch.console"),
+)
+
 
 def import_all() -> None:
-    """Import what a cell needs, without the threads that the BLAS of NumPy and SciPy begins."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    import tedg.learn.final
-    import tedg.learn.trainer
-    import tedg.run.app
-    import tedg.watch.console  # noqa: F401
+    """What each cell would do first."""
+    for name in _MODULES:
+        import_module(name)
 
 
 @dataclass(slots=True)
