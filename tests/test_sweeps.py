@@ -131,7 +131,7 @@ def make_sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
 def table(output: str) -> dict[str, str]:
     """State of each cell in the last table."""
     rows = output.rpartition("\ncell ")[2].splitlines()[1:]
-    found = [re.match(r"(\S+(?: \S+=\S+)*)\s+\d+\s+(\w+)", row) for row in rows]
+    found = [re.match(r"(\S+=\S+(?: \S+=\S+)*)  +\d+  (\w+)", row) for row in rows]
     return {match[1]: match[2] for match in found if match is not None}
 
 
@@ -203,11 +203,9 @@ def test_stages_are_trained_in_order_though_a_warmup_is_killed(make_sweep: Calla
     assert code == 1, output
     assert table(output) == {
         **{f"stage={stage} seed=1": "done" for stage in ("warmup", "transition", "finetune")},
-
-            "stage=warmup seed=0": "failed",
-            "stage=transition seed=0": "blocked",
-            "stage=finetune seed=0": "blocked"
-        ,
+        "stage=warmup seed=0": "failed",
+        "stage=transition seed=0": "blocked",
+        "stage=finetune seed=0": "blocked",
     }
     assert "stage=transition seed=0: blocked: its parent stage=warmup seed=0 is failed" in output
     (sweep.root / "fates" / "0").unlink()

@@ -167,5 +167,6 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "log": str(cell.log),
         "parent": None if cell.parent is None else cell.parent.directory.name,
         "arguments": [*composed.sources.flags, "-m", *composed.hydra_overrides, *composed.overrides],
+        "working_directory": os.getcwd(),
         "driver": f"host {socket.gethostname()} pid {os.getpid()}",
     }
