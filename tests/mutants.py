@@ -22,7 +22,7 @@ from queue import Queue
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COPIED = ("tedg", "conf", "tests", "tools", "pyproject.toml", "requirements.lock")
+COPIED = ("tedg", "hydra_plugins", "conf", "tests", "tools", "pyproject.toml", "requirements.lock")
 TESTS = "tests/test_earlier_mistakes.py"
 FAILED = 1  # pytest's exit code where tests ran and some failed; anything above is no verdict
 

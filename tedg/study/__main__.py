@@ -26,6 +26,8 @@ _MORE = """\
 STUDY is the name of a folder in --root, or a path. CELL is a label as `show` prints it, a part of it that
 fits one cell only ('seed=3'), the name of a run's directory, or a run's id.
 
+Every command takes --root FOLDER and --json, prune takes --yes.
+
 exit codes:
   0 done   1 the retried cell failed   2 wrong usage   3 the retried cell diverged
   4 a file cannot be read or written"""

@@ -12,8 +12,10 @@ from typing import Any
 from tedg.config.compose import Composed
 from tedg.errors import PREEMPTED, StorageError
 from tedg.run.identity import sweep_command
+from tedg.run.provenance import code_digest
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
+from tedg.store.rundir import read_provenance
 from tedg.store.study import add_to_study, read_study
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.sweep.launcher import Launcher
@@ -52,6 +54,10 @@ def sweep(asked: Sweep) -> int:
         if len(cells) < len(asked.jobs):
             display.say(f"{len(asked.jobs)} jobs are {len(cells)} runs: some say the same in other words")
         display.say(f"study {asked.jobs[0].root}: {known}")
+        if number := _by_other_code(cells):
+            display.say(
+                f"of these, {number} were trained by other code; remove their directories to train anew"
+            )
         record.write()
         if any(cell.state in OPEN for cell in cells):
             code = _train(asked, cells, record, display)
@@ -85,6 +91,13 @@ def _remember(cells: Sequence[Cell]) -> None:
     for cell in cells:
         before = known.get(cell.directory.name, {})
         cell.seconds, cell.earlier_attempts = before.get("seconds", 0.0), before.get("attempts", 0)
+
+
+def _by_other_code(cells: Sequence[Cell]) -> int:
+    """How many of those that are done were trained by another version of the code."""
+    done = [read_provenance(cell.directory) for cell in cells if cell.state is State.DONE]
+    now = code_digest() if done else None
+    return sum(known is not None and known["sessions"][-1].get("code") != now for known in done)
 
 
 def _width(cells: Sequence[Cell]) -> int:
