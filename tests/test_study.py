@@ -19,8 +19,13 @@ from tedg.files import write_json
 from tedg.store import rundir
 from tedg.store.study import add_to_study, read_study
 from tedg.study.__main__ import run
-from tedg.sweep import drive
+from tedg.sweep import drive, scheduler
 from tedg.sweep.drive import Sweep
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "TICK_SECONDS", 0)
 
 
 @pytest.fixture

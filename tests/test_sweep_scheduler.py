@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_stages_follow_each_other_from_weights_to_weights(tmp_path: Path) -> Non
         assert provenance["parent"] == (cell.parent.run_id if cell.parent else None)
 
 
+def test_a_child_that_is_done_needs_no_parent(tmp_path: Path) -> None:
+    chain = jobs(tmp_path, "stage=finetune,warmup,transition")
+    cells, _ = sweep(chain, FakeLauncher(4))
+    shutil.rmtree(cells["stage=warmup"].directory)
+    launcher = FakeLauncher(4, {"stage=warmup": ["1 ValueError"] * 3})
+    cells, _ = sweep(chain, launcher)
+    assert [str(cell.state) for cell in cells.values()] == ["done", "failed", "done"]
+
+
 def test_children_of_a_parent_that_failed_wait_and_say_so(tmp_path: Path) -> None:
     chain = jobs(tmp_path, "stage=finetune,warmup,transition")
     failing = FakeLauncher(4, {"stage=warmup": ["1 ValueError"] * 3})
@@ -168,4 +178,4 @@ def test_labels_tell_what_differs() -> None:
         "c=4",
         "b=9 c=4",
     ]
-    assert labels([["a=1"]]) == ["cell 0"]
+    assert labels([["a=1"]]) == [""]

@@ -239,7 +239,7 @@ def test_a_signal_to_the_driver_saves_all_cells(
     job = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17"}
     sweep = make_sweep("seed=range(4)", "hydra.launcher.n_jobs=2", "budget.env_steps=1000000", **job)
     driver = sweep.start()
-    sweep.wait_for(lambda: len(list(sweep.study.glob("*/checkpoints/ckpt-0*"))) >= 2)
+    sweep.wait_for(lambda: len({path.parent for path in sweep.study.glob("*/checkpoints/ckpt-0*")}) == 2)
     driver.send_signal(number)
     found, output = sweep.end(driver)
     assert found == code, output

@@ -59,6 +59,7 @@ def test_hydras_own_sweeper_and_launcher_are_there_as_before(tmp_path: Path) -> 
     assert not (tmp_path / "multirun/default/study.json").exists()
 
 
+@pytest.mark.more_than_first(2)
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -84,11 +84,12 @@ class Cell:
 
     def has_nothing_to_do(self) -> bool:
         """Whether it is settled before anything is started: no game is missing, and no check is asked for."""
+        before = self.state
         if not self.take_result():
             return False
         config = self.composed.config
         if self.state is State.DONE and (config.check is not None or self._misses_games()):
-            self.state = State.QUEUED
+            self.state = before
             return False
         return True
 

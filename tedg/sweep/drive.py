@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tedg.config.compose import Composed
@@ -16,7 +17,7 @@ from tedg.run.provenance import code_digest
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
 from tedg.store.rundir import read_provenance
-from tedg.store.study import add_to_study, read_study
+from tedg.store.study import LOGS, add_to_study, read_study
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.sweep.launcher import Launcher
 from tedg.sweep.plan import plan
@@ -32,7 +33,7 @@ MakeLauncher = Callable[[Sequence[Cell], int], Launcher]  # of cells, and how ma
 class Sweep:
     """What a command asks for."""
 
-    jobs: Sequence[Composed]  # in order; all of one study
+    jobs: Sequence[Composed]  # in order
     overrides: Sequence[str]  # as typed
     retries: int  # of a cell that failed or was lost, in one command
     make_launcher: MakeLauncher
@@ -43,7 +44,8 @@ def sweep(asked: Sweep) -> int:
     cells = plan(asked.jobs)
     sources = asked.jobs[0].sources
     again = sweep_command(sources, asked.overrides)
-    asked.jobs[0].root.mkdir(parents=True, exist_ok=True)
+    roots = list(dict.fromkeys(cell.composed.root for cell in cells))
+    _make_folders(roots)
     _remember(cells)
     record = _Record(cells, again)
     display = make_display(cells)
@@ -53,7 +55,7 @@ def sweep(asked: Sweep) -> int:
     try:
         if len(cells) < len(asked.jobs):
             display.say(f"{len(asked.jobs)} jobs are {len(cells)} runs: some say the same in other words")
-        display.say(f"study {asked.jobs[0].root}: {known}")
+        display.say(f"study {', '.join(map(str, roots))}: {known}")
         if number := _by_other_code(cells):
             display.say(
                 f"of these, {number} were trained by other code; remove their directories to train anew"
@@ -85,11 +87,19 @@ def _train(asked: Sweep, cells: Sequence[Cell], record: _Record, display: Displa
     return stop.exit_code
 
 
+def _make_folders(roots: Sequence[Path]) -> None:
+    for root in roots:
+        try:
+            (root / LOGS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make {root / LOGS}: {error.strerror}") from None
+
+
 def _remember(cells: Sequence[Cell]) -> None:
     """What earlier commands have spent on the cells."""
-    known = read_study(cells[0].composed.root)["cells"]
+    known = {root: read_study(root)["cells"] for root in {cell.composed.root for cell in cells}}
     for cell in cells:
-        before = known.get(cell.directory.name, {})
+        before = known[cell.composed.root].get(cell.directory.name, {})
         cell.seconds, cell.earlier_attempts = before.get("seconds", 0.0), before.get("attempts", 0)
 
 
@@ -139,7 +149,8 @@ class _Record:
     def __init__(self, cells: Sequence[Cell], command: str) -> None:
         self._cells, self._command = cells, command
         self._written_at = 0.0
-        self._written: dict[str, Any] = {}
+        self._written: dict[Cell, dict[str, Any]] = {}
+        self._warned = False
 
     def write_now_and_then(self) -> None:
         """Write if it is time to."""
@@ -149,18 +160,19 @@ class _Record:
     def write(self) -> None:
         """Write what has changed; a cell that another driver trains is left to that one."""
         self._written_at = time.monotonic()
-        entries = {
-            cell.directory.name: _entry(cell) for cell in self._cells if cell.state is not State.ELSEWHERE
-        }
-        changed = {name: entry for name, entry in entries.items() if self._written.get(name) != entry}
-        if not changed:
-            return
-        try:
-            add_to_study(self._cells[0].composed.root, self._command, changed)
-        except StorageError as error:
-            print(f"warning: {error}", flush=True)
-            return
-        self._written |= changed
+        own = {cell: _entry(cell) for cell in self._cells if cell.state is not State.ELSEWHERE}
+        changed = {cell: entry for cell, entry in own.items() if self._written.get(cell) != entry}
+        for root in {cell.composed.root for cell in changed}:
+            there = {cell: entry for cell, entry in changed.items() if cell.composed.root == root}
+            try:
+                named = {cell.directory.name: entry for cell, entry in there.items()}
+                add_to_study(root, self._command, named)
+            except StorageError as error:
+                if not self._warned:
+                    print(f"warning: {error}", flush=True)
+                self._warned = True
+            else:
+                self._written |= there
 
 
 def _entry(cell: Cell) -> dict[str, Any]:

@@ -64,7 +64,6 @@ class LocalLauncher:
     def start(self, cell: Cell) -> None:
         """Fork a process that runs the cell; its output goes to its log."""
         slot = self._free.pop(0)
-        cell.log.parent.mkdir(parents=True, exist_ok=True)
         reading, writing = os.pipe()
         composed = fitted(cell.composed, slot)
         errand = Errand(composed, str(cell.log), slot, writing, os.getpid(), cell.attempts)

@@ -19,7 +19,8 @@ def plan(jobs: Sequence[Composed]) -> list[Cell]:
     Raises ConfigError for two jobs that are one run but were given other settings that do not count in a run,
     and for what `run.starts.place` refuses.
     """
-    own = labels([job.overrides for job in jobs])
+    told = labels([job.overrides for job in jobs])
+    own = [label or job.config.name for label, job in zip(told, jobs, strict=True)]
     bare = [run_id(job.config, None) for job in jobs]  # without the weights that it begins from
     # A parent may have been given `init_from: none`, which is a fresh start as well.
     by_id = {key: n for n, key in enumerate(bare) if jobs[n].config.init_from == "none"}
@@ -79,9 +80,8 @@ def _differing(one: Composed, other: Composed) -> list[str]:
 
 
 def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What differs within a sweep, for each job: `fusion=concat seed=3`; its number where nothing does."""
+    """What differs within a sweep, for each job: `fusion=concat seed=3`; nothing where all are equal."""
     each = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in overrides]
     keys = dict.fromkeys(key for job in each for key in job)
     varied = [key for key in keys if len({job.get(key) for job in each}) > 1]
-    found = [" ".join(f"{key}={job[key]}" for key in varied if key in job) for job in each]
-    return [text or f"cell {number}" for number, text in enumerate(found)]
+    return [" ".join(f"{key}={job[key]}" for key in varied if key in job) for job in each]

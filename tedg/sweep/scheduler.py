@@ -28,11 +28,11 @@ class Scheduler:
         self._asked_to_stop = False
         self._queue = list(cells)  # open ones in the order of their turn
 
-    def run(self, stop: StopFlag, show: Callable[[], None], tick: float = TICK_SECONDS) -> None:
+    def run(self, stop: StopFlag, show: Callable[[], None]) -> None:
         """Until every cell is settled, or all are saved after `stop`; calls `show` at every turn."""
         while self.step(stop):
             show()
-            time.sleep(tick)
+            time.sleep(TICK_SECONDS)
         show()
 
     def step(self, stop: StopFlag) -> bool:
@@ -127,7 +127,8 @@ class Scheduler:
 def settle_known(cells: Sequence[Cell], notice: Notice) -> None:
     """Take over what earlier commands have finished, before anything is started."""
     for cell in cells:
-        if cell.parent is None and _settled(cell):
+        # A child that is done needs no parent any more.
+        if _settled(cell) if cell.parent is None else cell.has_nothing_to_do():
             notice(cell, _end_of(cell))
     let_children_go(cells, notice)
 
