@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What becomes of a cell stands in a file named by its seed, and takes place at the 50th state batch that its
 # process looks at: in its second update, after a checkpoint. A fate with `once` does not come again.
 MISHAPS = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 import torch
 from tedg.models.fusion import ConcatFusion
@@ -34,6 +34,9 @@ class Fusion(ConcatFusion):
     def __init__(self, vision_dim: int, token_dim: int, num_tokens: int, logic_dim: int) -> None:
         super().__init__(vision_dim, token_dim, num_tokens, logic_dim)
         self.fate, self.calls = Path(os.environ["FATES"]) / str(torch.initial_seed()), 0
+        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+        seen |= {"cores": sorted(os.sched_getaffinity(0)), "forked": sys.argv[0] != "-c"}
+        self.fate.with_suffix(".json").write_text(json.dumps(seen | {"group": os.getpgid(0) == os.getpid()}))
 
     def forward(self, tokens, h_vis, h_logic, noise):
         self.calls += 1
@@ -92,6 +95,11 @@ class Sweep:
     @property
     def study(self) -> Path:
         return self.root / "multirun" / "mine"
+
+    def seen(self, seed: int) -> dict[str, Any]:
+        """What the last process of a cell found."""
+        found: dict[str, Any] = json.loads((self.root / "fates" / f"{seed}.json").read_text())
+        return found
 
     def states(self) -> dict[str, str]:
         cells = json.loads((self.study / "study.json").read_text())["cells"]
@@ -272,3 +280,23 @@ def test_a_second_signal_ends_the_sweep_at_once(make_sweep: Callable[..., Sweep]
     code, output = sweep.end(driver)
     assert (code, time.monotonic() - start < 3) == (143, True), output
     assert wait_until_gone(sweep.pids(), 5) == []
+
+
+def test_cells_have_cores_of_their_own_and_are_forked(make_sweep: Callable[..., Sweep]) -> None:
+    sweep = make_sweep("seed=0,1,2", "threads=null")
+    assert sweep.run()[0] == 0
+    for seed in range(3):
+        seen = sweep.seen(seed)
+        assert (len(seen["cores"]), seen["OMP_NUM_THREADS"]) == (1, "1")
+        assert (seen["forked"], seen["group"]) == (True, True)
+
+
+def test_a_driver_with_threads_starts_new_interpreters_and_gpus_are_shared_out(
+    make_sweep: Callable[..., Sweep],
+) -> None:
+    gpus = {"CUDA_VISIBLE_DEVICES": "3,GPU-5", "OPENBLAS_NUM_THREADS": "3"}
+    sweep = make_sweep("seed=range(3)", "device=auto", "hydra.launcher.jobs_per_gpu=2", **gpus)
+    code, output = sweep.run()
+    assert code == 0, output
+    assert [sweep.seen(seed)["CUDA_VISIBLE_DEVICES"] for seed in range(3)] == ["3", "GPU-5", "3"]
+    assert not any(sweep.seen(seed)["forked"] for seed in range(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,11 +54,17 @@ class Cell:
     score: float | None = None
     seconds: float = 0.0  # that its processes ran, in all commands
     earlier_attempts: int = 0  # in earlier commands
+    started: float = 0.0  # on the monotonic clock, while it runs
 
     @property
     def log(self) -> Path:
         """What its processes print."""
         return self.composed.root / LOGS / f"{self.directory.name}.log"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that its processes ran, the present one included."""
+        return self.seconds + (time.monotonic() - self.started if self.state is State.RUNNING else 0)
 
     def settle(self) -> None:
         """Find its directory, now that its parent is done; raises ConfigError and StorageError."""

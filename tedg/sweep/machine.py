@@ -28,8 +28,10 @@ def share(
     """
     number = n_jobs or (len(gpus) * jobs_per_gpu if gpus else len(cores))
     number = max(min(number, cells), 1)
-    parts = split(slice(0, len(cores)), number)
-    own = [tuple(cores[part]) or (cores[n % len(cores)],) for n, part in enumerate(parts)]
+    if number > len(cores):
+        own = [(cores[n % len(cores)],) for n in range(number)]
+    else:
+        own = [tuple(cores[part]) for part in split(slice(0, len(cores)), number)]
     return [Slot(part, gpus[n % len(gpus)] if gpus else None) for n, part in enumerate(own)]
 
 

@@ -69,6 +69,7 @@ class Scheduler:
                 continue
             cell.state = State.RUNNING
             cell.attempts += 1
+            cell.started = time.monotonic()
             self._notice(cell, "started" if cell.attempts == 1 else f"started again ({cell.reason})")
             self._launcher.start(cell)
 

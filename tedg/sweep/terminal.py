@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tedg.inert import inert
+from tedg.store.study import LOGS
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.watch.progress import Clock, duration
 
@@ -90,7 +91,7 @@ def counts(cells: Iterable[Cell]) -> str:
 
 
 def table(cells: Sequence[Cell], rows: int | None = None) -> Table:
-    """All cells in their order; where only some `rows` fit, the most interesting ones."""
+    """All cells in their order; where only some `rows` fit, the most interesting ones with shorter texts."""
     shown = list(cells)
     if rows is not None and len(cells) > rows:
         chosen = set(sorted(cells, key=lambda cell: _ORDER.index(cell.state))[:rows])
@@ -100,11 +101,13 @@ def table(cells: Sequence[Cell], rows: int | None = None) -> Table:
         right = name in ("seed", "steps", "score", "time")
         drawn.add_column(name, justify="right" if right else "left", no_wrap=name != "log", overflow="fold")
     for cell in shown:
-        drawn.add_row(*(Text(inert(text), style=_STYLES.get(cell.state, "")) for text in _row(cell)))
+        drawn.add_row(
+            *(Text(inert(text), style=_STYLES.get(cell.state, "")) for text in _row(cell, rows is None))
+        )
     return drawn
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
+def _row(cell: Cell, whole: bool) -> tuple[str, ...]:
     state = f"{cell.state} {cell.fraction:.0%}" if cell.state is State.RUNNING else str(cell.state)
     return (
         cell.label,
@@ -112,8 +115,8 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"{state} (check failed)" if cell.check_failed else state,
         "-" if cell.env_steps is None else f"{cell.env_steps:,}",
         "-" if cell.score is None else f"{cell.score:.1f}",
-        "-" if not cell.seconds else duration(cell.seconds),
-        str(cell.log),
+        "-" if not cell.elapsed else duration(cell.elapsed),
+        str(cell.log) if whole else f"{LOGS}/{cell.log.name}",
     )
 
 
