@@ -25,16 +25,19 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What becomes of a cell stands in a file named by its seed, and takes place at the 50th state batch that its
 # process looks at: in its second update, after a checkpoint. A fate with `once` does not come again.
 MISHAPS = """
-import json, os, signal, sys
+import json, os, signal, sys, threading
 from pathlib import Path
 import torch
 from tedg.models.fusion import ConcatFusion
+
+if "THREADED" in os.environ:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 class Fusion(ConcatFusion):
     def __init__(self, vision_dim: int, token_dim: int, num_tokens: int, logic_dim: int) -> None:
         super().__init__(vision_dim, token_dim, num_tokens, logic_dim)
         self.fate, self.calls = Path(os.environ["FATES"]) / str(torch.initial_seed()), 0
-        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}
+        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID")}
         seen |= {"cores": sorted(os.sched_getaffinity(0)), "forked": sys.argv[0] != "-c"}
         self.fate.with_suffix(".json").write_text(json.dumps(seen | {"group": os.getpgid(0) == os.getpid()}))
 
@@ -283,18 +286,19 @@ def test_a_second_signal_ends_the_sweep_at_once(make_sweep: Callable[..., Sweep]
 
 
 def test_cells_have_cores_of_their_own_and_are_forked(make_sweep: Callable[..., Sweep]) -> None:
-    sweep = make_sweep("seed=0,1,2", "threads=null")
+    sweep = make_sweep("seed=0,1,2", "threads=null", SLURM_JOB_ID="17")
     assert sweep.run()[0] == 0
     for seed in range(3):
         seen = sweep.seen(seed)
         assert (len(seen["cores"]), seen["OMP_NUM_THREADS"]) == (1, "1")
         assert (seen["forked"], seen["group"]) == (True, True)
+        assert seen["SLURM_JOB_ID"] is None  # the driver alone asks SLURM for anything
 
 
 def test_a_driver_with_threads_starts_new_interpreters_and_gpus_are_shared_out(
     make_sweep: Callable[..., Sweep],
 ) -> None:
-    gpus = {"CUDA_VISIBLE_DEVICES": "3,GPU-5", "OPENBLAS_NUM_THREADS": "3"}
+    gpus = {"CUDA_VISIBLE_DEVICES": "3,GPU-5", "THREADED": "1"}
     sweep = make_sweep("seed=range(3)", "device=auto", "hydra.launcher.jobs_per_gpu=2", **gpus)
     code, output = sweep.run()
     assert code == 0, output

@@ -28,6 +28,7 @@ def share(
     """
     number = n_jobs or (len(gpus) * jobs_per_gpu if gpus else len(cores))
     number = max(min(number, cells), 1)
+    own: list[tuple[int, ...]]
     if number > len(cores):
         own = [(cores[n % len(cores)],) for n in range(number)]
     else:
