@@ -37,7 +37,8 @@ class Fusion(ConcatFusion):
     def __init__(self, vision_dim: int, token_dim: int, num_tokens: int, logic_dim: int) -> None:
         super().__init__(vision_dim, token_dim, num_tokens, logic_dim)
         self.fate, self.calls = Path(os.environ["FATES"]) / str(torch.initial_seed()), 0
-        seen = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID")}
+        names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID")
+        seen = {name: os.environ.get(name) for name in names}
         seen |= {"cores": sorted(os.sched_getaffinity(0)), "forked": sys.argv[0] != "-c"}
         self.fate.with_suffix(".json").write_text(json.dumps(seen | {"group": os.getpgid(0) == os.getpid()}))
 
