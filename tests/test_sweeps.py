@@ -272,6 +272,19 @@ def test_a_signal_to_the_driver_saves_all_cells(
         assert (tmp_path / "called").read_text() == "requeue 17\n"
 
 
+def test_cells_save_and_end_when_their_driver_is_killed(make_sweep: Callable[..., Sweep]) -> None:
+    sweep = make_sweep("seed=0,1", "hydra.launcher.n_jobs=2", "budget.env_steps=1000000")
+    driver = sweep.start()
+    sweep.wait_for(lambda: len({path.parent for path in sweep.study.glob("*/checkpoints/ckpt-0*")}) == 2)
+    driver.kill()
+    assert wait_until_gone(sweep.pids()) == []
+    for run in sweep.study.glob("*-s[01]-*"):
+        saved = checkpoint.latest(run / "checkpoints")
+        assert saved is not None
+        assert int(saved.name[-12:]) == (run / "metrics.jsonl").read_bytes().count(b"\n")
+    assert all("stopped, state saved" in log for log in sweep.logs().values())
+
+
 def test_a_second_signal_ends_the_sweep_at_once(make_sweep: Callable[..., Sweep]) -> None:
     sweep = make_sweep("seed=0,1", "ppo.num_steps=8192", "budget.env_steps=1000000")  # an update takes long
     driver = sweep.start()
