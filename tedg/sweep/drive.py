@@ -127,7 +127,6 @@ def _depth(cell: Cell) -> int:
 
 def _last_lines(cells: Sequence[Cell], again: str, code: int) -> list[str]:
     lines = [f"{cell.label}: {cell.state}: {cell.reason}" for cell in cells if cell.reason and _bad(cell)]
-    lines = [line for line in lines if line]
     if code:
         lines.append(f"stopped: {counts(cells)}; what ran has saved its state")
     elif all(cell.state is State.DONE for cell in cells):
