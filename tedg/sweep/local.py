@@ -34,6 +34,8 @@ _MODULES = (
 
 def import_all() -> None:
     """What each cell would do first."""
+    # A library that asks torch for GPUs while it is imported would otherwise begin to use CUDA.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     for name in _MODULES:
         import_module(name)
 
