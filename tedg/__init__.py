@@ -13,3 +13,6 @@ startup.begin_command(getattr(sys, "argv", []), sys.orig_argv)
 # Before torch loads OpenMP: waiting threads sleep instead of spinning. Spinning gains little here, and on
 # a machine that runs anything else beside it makes training several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before NumPy loads OpenBLAS, which begins threads at once: nothing here uses them, and a process that has
+# threads cannot be forked safely, as a sweep does it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

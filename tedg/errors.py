@@ -35,6 +35,10 @@ class ConfigError(TedgError):
         super().__init__(message, CONFIG)
 
 
+class InUse(ConfigError):
+    """Another process owns the run directory now."""
+
+
 class DivergedError(TedgError):
     """Training hit non-finite losses or gradients too often; `result` is what the last good state reached."""
 

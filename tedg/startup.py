@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -21,7 +21,7 @@ EXIT_CODES = {
     signal.SIGUSR1: PREEMPTED,
     signal.SIGUSR2: PREEMPTED,
 }
-_SCRIPTS = ("tedg-train", "tedg-bench")
+_SCRIPTS = ("tedg-train", "tedg-bench", "tedg-study")
 
 before_leaving: list[Callable[[], None]] = []  # called by `leave`, the newest first
 
@@ -36,9 +36,14 @@ def begin_command(argv: Sequence[str], original: Sequence[str]) -> None:
         return
     # Only a run can go on after SIGUSR1, so for other commands it is no request to make room.
     resumes = name == "tedg-train" or "tedg.train" in original
-    for signum in EXIT_CODES if resumes else (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, _leave)
+    leave_on_signals(EXIT_CODES if resumes else (signal.SIGINT, signal.SIGTERM))
     streams.secure()
+
+
+def leave_on_signals(signals: Iterable[int] = tuple(EXIT_CODES)) -> None:
+    """Answer these signals by leaving at once with their exit codes, until others handle them."""
+    for signum in signals:
+        signal.signal(signum, _leave)
 
 
 def announces(signum: int) -> bool:

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,8 @@ def run() -> int:
     second, imports no torch and leaves nothing on the disk.
     """
     failures: list[Exception] = []
-    jobs = 0
+    jobs: list[Composed] = []
+    swept: list[int] = []
     try:
         flags = _flags()
         if flags.help:
@@ -48,9 +49,9 @@ def run() -> int:
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources))
+        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), swept))
     except errors.TedgError as error:
-        _complain(_again(error, failures, jobs))
+        _complain(_again(error, failures, len(jobs)))
         return error.exit_code
     except KeyboardInterrupt:
         return errors.INTERRUPTED
@@ -60,9 +61,9 @@ def run() -> int:
             return errors.CONFIG
         if error not in failures:
             _tell(traceback.format_exc())
-        _complain(_again(error, failures, jobs))
-        return 1
-    return errors.DONE
+        _complain(_again(error, failures, len(jobs)))
+        return errors.FAILED
+    return swept[0] if swept else errors.DONE
 
 
 def _again(error: Exception, failures: list[Exception], jobs: int) -> str:
@@ -101,19 +102,19 @@ def _refuse_flags(flags: Namespace) -> None:
             )
 
 
-def _validate(flags: Namespace, sources: Sources) -> int:
-    """Compose and validate what would run, and count it; only compose where Hydra shows it."""
+def _validate(flags: Namespace, sources: Sources) -> list[Composed]:
+    """Compose and validate what would run; only compose where Hydra shows it."""
     if flags.cfg or flags.info:
         compose_for_show(flags.overrides, sources, flags.package)
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
-        return 0
+        return []
     composing = Composing()
     try:
         jobs = compose_all(flags.overrides, flags.multirun, sources, composing)
     finally:
         composing.close()
     _try_own_parts(jobs)
-    return len(jobs)
+    return jobs
 
 
 def _try_own_parts(jobs: Sequence[Composed]) -> None:
@@ -125,6 +126,20 @@ def _try_own_parts(jobs: Sequence[Composed]) -> None:
         from tedg.learn.setup import try_parts  # imports torch
 
         try_parts(config)
+
+
+def _sweep(
+    jobs: Sequence[Composed], overrides: Sequence[str], swept: list[int]
+) -> Callable[[int, Any, Mapping[str, str]], None]:
+    """What hydra/sweeper=resume calls for all jobs; the exit code is left in `swept`."""
+
+    def sweep(retries: int, make_launcher: Any, environment: Mapping[str, str]) -> None:
+        from tedg.sweep.drive import Sweep, sweep
+
+        os.environ.update(environment)  # for the cells, as Hydra does it for its jobs
+        swept.append(sweep(Sweep(jobs, overrides, retries, make_launcher)))
+
+    return sweep
 
 
 def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], Any]:

@@ -22,7 +22,7 @@ from queue import Queue
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-COPIED = ("tedg", "conf", "tests", "tools", "pyproject.toml", "requirements.lock")
+COPIED = ("tedg", "hydra_plugins", "conf", "tests", "tools", "pyproject.toml", "requirements.lock")
 TESTS = "tests/test_earlier_mistakes.py"
 FAILED = 1  # pytest's exit code where tests ran and some failed; anything above is no verdict
 
@@ -354,6 +354,27 @@ MUTANTS = (
         "        memory.terminated[row], memory.truncated[row] = False, True\n",
         "        memory.terminated[row], memory.truncated[row] = True, False\n",
         "tests/test_lost_workers.py::test_its_games_are_cut_off_and_the_others_go_on[out of memory]",
+    ),
+    Mutant(
+        "sweep: cells outlive their driver",
+        "tedg/sweep/child.py",
+        "    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)\n",
+        "",
+        "tests/test_sweeps.py::test_cells_save_and_end_when_their_driver_is_killed",
+    ),
+    Mutant(
+        "sweep: children of a failed parent begin",
+        "tedg/sweep/scheduler.py",
+        "            if cell.parent.state is not State.DONE:\n",
+        "            if cell.parent.state is State.BLOCKED:\n",
+        "tests/test_sweep_scheduler.py::test_children_of_a_parent_that_failed_wait_and_say_so",
+    ),
+    Mutant(
+        "sweep: an end without a result is done",
+        "tedg/sweep/scheduler.py",
+        "        hopeless = cell.state is State.FAILED and end.code == CONFIG\n",
+        "        hopeless = cell.state is State.FAILED and end.code in (0, CONFIG)\n",
+        "tests/test_sweep_scheduler.py::test_every_end_has_its_state_and_the_sweep_its_exit_code",
     ),
 )
 

@@ -19,6 +19,7 @@ from tedg.errors import ConfigError
 from tedg.files import conf_dir
 from tedg.run import app
 from tedg.run.identity import command, parent_command, run_id
+from tedg.sweep import drive
 
 Command = Callable[..., tuple[int, list[Composed]]]
 
@@ -32,6 +33,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     def call(*arguments: str) -> tuple[int, list[Composed]]:
         runs: list[Composed] = []
         monkeypatch.setattr(app, "run", lambda composed, say: runs.append(composed))
+        monkeypatch.setattr(drive, "sweep", lambda asked: runs.extend(asked.jobs) or 0)
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         return train.run(), runs
 

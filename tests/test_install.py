@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,28 @@ def test_a_lock_that_does_not_fit(tmp_path: Path) -> None:
 def test_an_environment_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "remove it if it exists" in install(tmp_path / "file", "--lock", str(LOCK))
+
+
+@pytest.mark.more
+def test_a_wheel_has_the_sweeper_and_the_configuration(tmp_path: Path) -> None:
+    built = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(built, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    assert not (tmp_path / "site/hydra_plugins/__init__.py").exists()  # others' plugins are found beside ours
+    code = "from tedg import files, train; assert 'site' in str(files.PACKAGE); train.main()"
+    asked = ["-m", "seed=0,1", "hydra.launcher.n_jobs=0"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *asked],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "error: hydra.launcher.n_jobs=0: must be 1 or more" in done.stderr  # by the launcher itself
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -168,9 +168,16 @@ def flags_parser() -> ArgumentParser:
     return get_args_parser()
 
 
-def start(flags: Namespace, sources: Sources, job: Callable[[DictConfig], Any]) -> None:
-    """Do what Hydra does with `flags`, from these `sources`: call `job` for each job, or show something."""
+def start(
+    flags: Namespace, sources: Sources, job: Callable[[DictConfig], Any], sweep: Callable[..., Any]
+) -> None:
+    """Do what Hydra does with `flags`, from these `sources`: call `job` for each job, or show something.
+
+    hydra/sweeper=resume calls `sweep` instead, for all jobs; Hydra passes a sweeper no more than the job's
+    function, so that carries it.
+    """
     version.setbase(_BASE)
+    job.sweep = sweep  # type: ignore[attr-defined]
     flags.config_path, flags.config_name, flags.config_dir = sources.main, sources.name, sources.extra
     _run_hydra(flags, flags_parser(), job, sources.main, sources.name)
 

@@ -56,7 +56,11 @@ def make_env(config: RunConfig, seeds: Callable[[int, int], int], num_envs: int 
 
 
 def try_parts(config: RunConfig) -> None:
-    """Build every part once, before anything is started; ConfigError where one refuses its settings."""
+    """Build every part once, before anything is started; ConfigError where one refuses its settings.
+
+    torch gets no threads for it: a sweep forks its cells from this process.
+    """
+    torch.set_num_threads(1)
     env = make_env(config, training_seeds(config.seed), num_envs=1)
     try:
         make_policy(config, env, make_hypergraph(config), torch.device("cpu"))

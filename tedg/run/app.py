@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ from tedg.files import read_json, write_json, write_text
 from tedg.learn.room import require_room
 from tedg.learn.setup import learner_threads, make_device
 from tedg.processes import WorkerError
+from tedg.run.held_out import known_and_missing
 from tedg.run.identity import command
 from tedg.run.provenance import code_digest, session
-from tedg.run.starts import Start, possible_starts
+from tedg.run.starts import Start, place
 from tedg.run.summary import result_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.slurm import requeue
 from tedg.store import rundir
-from tedg.store.games import GamesByPlayer, asked_games, missing_games, read_games, write_games
+from tedg.store.games import GamesByPlayer, asked_games, write_games
 from tedg.store.results import read_result
 from tedg.watch.evidence import Evidence
 from tedg.watch.health import judge
@@ -57,7 +58,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     """
     config = composed.config
     device = make_device(config)
-    start, run_dir = _place(composed)
+    start, run_dir = place(composed)
     done = read_result(run_dir)
     if done is not None:
         return _show(config, start, run_dir, done, say)
@@ -107,36 +108,6 @@ def _train_to_the_end(
     return _finish(run_dir, start, {**outcome, "status": "finished"})
 
 
-def _place(composed: Composed) -> tuple[Start, Path]:
-    """The start to take, and the run's directory. A run that has begun keeps its start."""
-    config = composed.config
-    own = composed.root
-    roots = list(dict.fromkeys([own, Path(config.paths.output_dir).expanduser()]))
-    starts = possible_starts(composed, roots)
-    if config.run_dir is not None:
-        run_dir = Path(config.run_dir).expanduser()
-        return _start_in(run_dir, starts), run_dir
-    # The preferred start first; another one only where a run that has it is still half done.
-    for start in starts:
-        existing = start.find([own])
-        if existing is not None and (start is starts[0] or not (existing[1] / rundir.RESULT).exists()):
-            return existing
-    return starts[0], rundir.named(own, config.name, starts[0].run_id)
-
-
-def _start_in(run_dir: Path, starts: list[Start]) -> Start:
-    holds = rundir.read_provenance(run_dir)
-    if holds is None:
-        return starts[0]
-    for start in starts:
-        if holds["run_id"] in (start.run_id, start.earlier_id):
-            return replace(start, run_id=holds["run_id"])
-    raise ConfigError(
-        f"run_dir={run_dir}: holds another run ({holds['run_id']}; this configuration is "
-        f"{starts[0].run_id}); choose another directory"
-    )
-
-
 def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any]) -> bool:
     """Write config.yaml and provenance.json; whether the run was begun by an earlier process."""
     provenance = rundir.read_provenance(run_dir)
@@ -178,7 +149,7 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
 
 
 def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
-    known, missing = _games(config, run_dir, done)
+    known, missing = known_and_missing(config, run_dir, done)
     rest = "more held-out games are asked for than were played" if missing else "nothing to do"
     say(f"run {start.run_id} in {run_dir} is {done['status']} already; {rest}")
     provenance = rundir.read_provenance(run_dir)
@@ -194,18 +165,6 @@ def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], 
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, done, trained=False)
-
-
-def _games(
-    config: RunConfig, run_dir: Path, done: Mapping[str, Any]
-) -> tuple[GamesByPlayer, dict[str, list[int]]]:
-    """The held-out games of a run that has ended, and the seeds of those that are missing, by player."""
-    if done["status"] != "finished" or "evaluation" not in done:
-        return {}, {}
-    known = read_games(run_dir)
-    if known is None and _has_games(config, run_dir, done):
-        return {}, {}
-    return known or {}, missing_games(known or {}, asked_games(config.eval))
 
 
 def _with_all_games(
@@ -234,14 +193,6 @@ def _with_all_games(
         done = {**done, "evaluation": {**done["evaluation"], **summaries(games, asked_games(config.eval))}}
         write_json(run_dir / rundir.RESULT, done)
     return done
-
-
-def _has_games(config: RunConfig, run_dir: Path, done: Mapping[str, Any]) -> bool:
-    """Whether the result of an earlier version, which kept no table, counts all games that are asked for."""
-    first_seed = rundir.read_config(run_dir)["eval"].get("first_seed")
-    rows = [done["evaluation"].get(name, {}) for name in asked_games(config.eval)]
-    enough = all(row.get("games", 0) + row.get("lost", 0) >= config.eval.games for row in rows)
-    return enough and first_seed == config.eval.first_seed
 
 
 def _train(config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
+from tedg.config.sources import Sources
 from tedg.config.typed import Faults, read
 from tedg.hypergraph.schema import load_hypergraph
 
@@ -113,8 +114,17 @@ def command(composed: Composed, overrides: tuple[str, ...] | None = None) -> str
     own = (*composed.hydra_overrides, *composed.overrides) if overrides is None else overrides
     # A job of a sweep has -m and its own values.
     own = tuple(line for line in own if not _key(line).startswith(("hydra.mode", "hydra.sweeper.params")))
-    parts = [*composed.sources.flags, *(["-m"] if composed.sweep else [])]
-    parts += [_as_recorded(line, composed.saved) for line in own]
+    recorded = [_as_recorded(line, composed.saved) for line in own]
+    return _command(composed.sources, composed.sweep, recorded)
+
+
+def sweep_command(sources: Sources, overrides: Sequence[str]) -> str:
+    """The command line that starts a sweep, or does what is missing of it; `overrides` are as typed."""
+    return _command(sources, True, overrides)
+
+
+def _command(sources: Sources, sweep: bool, overrides: Sequence[str]) -> str:
+    parts = [*sources.flags, *(["-m"] if sweep else []), *overrides]
     variables = [f"{name}={shlex.quote(os.environ[name])}" for name in VARIABLES if os.environ.get(name)]
     return " ".join([*variables, shlex.join([sys.executable, "-m", "tedg.train", *parts])])
 

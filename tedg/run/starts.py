@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
+from tedg.errors import ConfigError
 from tedg.run.identity import earlier_id, parent_command, parent_of, run_id, weights_digest
 from tedg.store.results import read_result
-from tedg.store.rundir import WEIGHTS, find, read_provenance
+from tedg.store.rundir import RESULT, WEIGHTS, find, named, read_provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Start:
         return None
 
 
-def possible_starts(composed: Composed, roots: Sequence[Path]) -> list[Start]:
+def possible_starts(composed: Composed, places: Sequence[Path]) -> list[Start]:
     """Every way this run may have begun or may begin now, the preferred one first.
 
-    `init_from: auto` takes the weights of the parent stage's run if that is finished in one of `roots`,
+    `init_from: auto` takes the weights of the parent stage's run if that is finished in one of `places`,
     and starts fresh otherwise. Raises ConfigError for a path that has no weights.
     """
     config = composed.config
@@ -55,16 +56,54 @@ def possible_starts(composed: Composed, roots: Sequence[Path]) -> list[Start]:
     parent_run = parent_of(composed)
     if parent_run is None:
         return [fresh]
-    found = list(_finished(parent_run, roots))
+    found = list(_finished(parent_run, places))
     own, before = config.stage["name"], config.stage["parent"]
     inherited = [
         Start.of(config, start.run_id, path, f"stage {own} continues from {path}") for start, path in found
     ]
     note = (
         f"stage {own} starts with fresh weights: no finished run of stage {before} with these settings is in "
-        f"{' or '.join(str(root) for root in roots)}; to make it: {parent_command(composed)}"
+        f"{' or '.join(str(root) for root in places)}; to make it: {parent_command(composed)}"
     )
     return [*inherited, replace(fresh, note=note)]
+
+
+def place(composed: Composed) -> tuple[Start, Path]:
+    """The start to take, and the run's directory. A run that has begun keeps its start.
+
+    Raises ConfigError for a directory that holds another run, and for a path that has no weights.
+    """
+    config = composed.config
+    own = composed.root
+    starts = possible_starts(composed, roots(composed))
+    if config.run_dir is not None:
+        run_dir = Path(config.run_dir).expanduser()
+        return _start_in(run_dir, starts), run_dir
+    # The preferred start first; another one only where a run that has it is still half done.
+    for start in starts:
+        existing = start.find([own])
+        if existing is not None and (start is starts[0] or not (existing[1] / RESULT).exists()):
+            return existing
+    return starts[0], named(own, config.name, starts[0].run_id)
+
+
+def roots(composed: Composed) -> list[Path]:
+    """Where the run itself and its parent are looked for."""
+    output_dir = Path(composed.config.paths.output_dir).expanduser()
+    return list(dict.fromkeys([composed.root, output_dir]))
+
+
+def _start_in(run_dir: Path, starts: list[Start]) -> Start:
+    holds = read_provenance(run_dir)
+    if holds is None:
+        return starts[0]
+    for start in starts:
+        if holds["run_id"] in (start.run_id, start.earlier_id):
+            return replace(start, run_id=holds["run_id"])
+    raise ConfigError(
+        f"run_dir={run_dir}: holds another run ({holds['run_id']}; this configuration is "
+        f"{starts[0].run_id}); choose another directory"
+    )
 
 
 def is_finished(directory: Path) -> bool:
@@ -73,9 +112,9 @@ def is_finished(directory: Path) -> bool:
     return result is not None and result["status"] == "finished"
 
 
-def _finished(composed: Composed, roots: Sequence[Path]) -> Iterator[tuple[Start, Path]]:
-    for start in possible_starts(composed, roots):
-        found = start.find(roots)
+def _finished(composed: Composed, places: Sequence[Path]) -> Iterator[tuple[Start, Path]]:
+    for start in possible_starts(composed, places):
+        found = start.find(places)
         if found is not None and is_finished(found[1]):
             yield found
 

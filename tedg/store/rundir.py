@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tedg.errors import ConfigError, StorageError
+from tedg.errors import ConfigError, InUse, StorageError
 from tedg.files import SLUG, SLUG_RULE, leads_outside, read_json
 
 CONFIG = "config.yaml"
@@ -75,7 +75,7 @@ def make(path: Path) -> None:
 
 @contextmanager
 def owned(path: Path) -> Iterator[None]:
-    """Keep every other process out of the run directory; ConfigError naming the owner if there is one.
+    """Keep every other process out of the run directory; InUse naming the owner if there is one.
 
     The lock ends with the process, however that ends. The file stays. What an earlier owner left unfinished
     is removed.
@@ -89,8 +89,7 @@ def owned(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            owner = re.sub(r"[^\w .:-]", "?", file.read(200).strip()) or "another process"
-            raise ConfigError(f"{path} is in use by {owner}; wait for it or stop it") from None
+            raise InUse(f"{path} is in use by {_named(file.read(200))}; wait for it or stop it") from None
         try:
             file.truncate(0)
             # Unbuffered: closing a file that cannot be flushed would raise a second time.
@@ -99,6 +98,23 @@ def owned(path: Path) -> Iterator[None]:
         except OSError as error:
             raise StorageError(f"cannot write in {path}: {error.strerror}") from error
         yield
+
+
+def owner(path: Path) -> str | None:
+    """Host and number of the process that owns a run directory now; None if there is none."""
+    try:
+        with (path / LOCK).open(encoding="utf-8", errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _named(file.read(200))
+    except OSError:  # no lock, or a file system without any
+        return None
+    return None
+
+
+def _named(content: str) -> str:
+    return re.sub(r"[^\w .:-]", "?", content.strip()) or "another process"
 
 
 def _remove_unfinished(path: Path) -> None:

@@ -40,7 +40,7 @@ class Pace:
         """Time left at the pace since the first `see`, of which there must have been one."""
         assert self._first is not None
         seconds, share = (after - before for after, before in zip(self._last, self._first, strict=True))
-        return "unknown" if share <= 0 else _duration(seconds / share * (1 - self._last[1]))
+        return "unknown" if share <= 0 else duration(seconds / share * (1 - self._last[1]))
 
     def saved(self) -> None:
         """A checkpoint was just written."""
@@ -48,7 +48,7 @@ class Pace:
 
     def save_age(self) -> str | None:
         """Time since the last checkpoint; None before the first."""
-        return None if self._saved_at is None else _duration(self._clock() - self._saved_at)
+        return None if self._saved_at is None else duration(self._clock() - self._saved_at)
 
 
 _LABELS = {
@@ -93,7 +93,8 @@ def speed(progress: Progress) -> list[str]:
     return fields
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `1h05m`, `4m10s`, `7s`."""
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

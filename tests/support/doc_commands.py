@@ -56,7 +56,7 @@ class Checkout:
         self.folder = folder
         files = _FILE.findall(text)
         adds = any(name.startswith(("tedg/", "conf/")) for name, _ in files)
-        for name in ("conf", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
+        for name in ("conf", "hydra_plugins", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
             if adds:
                 shutil.copytree(ROOT / name, folder / name)
             else:

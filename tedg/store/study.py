@@ -1,0 +1,60 @@
+"""study.json: what the cells of a study are, and how they stood when a sweep last said so.
+
+Several sweeps may share a study, at once too. Each writes its own cells and leaves the others' as they are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tedg.errors import StorageError
+from tedg.files import read_json, write_json
+
+STUDY = "study.json"
+LOGS = "logs"  # one file for each cell, by the name of its directory
+_LOCK = "study.lock"
+_COMMANDS = 10  # that are kept
+
+
+def read_study(folder: Path) -> dict[str, Any]:
+    """{"commands": [...], "cells": {name of its directory: cell}}; empty ones where there is no study.json.
+
+    Raises StorageError for a file that holds anything else.
+    """
+    path = folder / STUDY
+    content = read_json(path)
+    if content is None:
+        return {"commands": [], "cells": {}}
+    cells, commands = content.get("cells"), content.get("commands")
+    whole = isinstance(cells, dict) and all(isinstance(cell, dict) for cell in cells.values())
+    if not whole or not isinstance(commands, list):
+        raise StorageError(f"{path} is damaged: it needs cells and commands; remove it, the runs stay")
+    return content
+
+
+def add_to_study(folder: Path, command: str, cells: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write these cells and the command that trains them into study.json. Raises StorageError."""
+    with _alone(folder):
+        content = read_study(folder)
+        commands = [*(known for known in content["commands"] if known != command), command]
+        content["commands"] = commands[-_COMMANDS:]
+        for name, cell in cells.items():
+            content["cells"][name] = {**content["cells"].get(name, {}), **cell}
+        write_json(folder / STUDY, content)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile."""
+    try:
+        file = (folder / _LOCK).open("a")
+    except OSError as error:
+        raise StorageError(f"cannot write in {folder}: {error.strerror}") from None
+    with file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,163 @@
+"""What the cells of a study are and how they stand, from study.json and from the runs themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tedg.errors import ConfigError, StorageError
+from tedg.files import read_json
+from tedg.spelling import did_you_mean
+from tedg.store.rundir import CHECKPOINTS, CONFIG, PROVENANCE, owner
+from tedg.store.study import LOGS, read_study
+
+_UNSETTLED = ("running", "elsewhere")
+_END = 20  # lines of a log that are shown
+
+
+def studies(root: Path) -> list[Path]:
+    """The folders below `root` that hold runs of sweeps; ConfigError where there is no such folder."""
+    if not root.is_dir():
+        raise ConfigError(f"there is no folder {root}; --root names the one that holds the studies")
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and (_runs(path) or read_study(path)["cells"])
+    )
+
+
+def find_study(root: Path, name: str) -> Path:
+    """The folder of a study: its name below `root`, or its path; ConfigError naming the nearest one."""
+    for path in (root / name, Path(name)):
+        if path.is_dir():
+            return path
+    known = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    raise ConfigError(f"there is no study {name} in {root}{did_you_mean(name, known)}")
+
+
+def cells(study: Path) -> list[dict[str, Any]]:
+    """Every cell of a study in the order of its sweeps, then runs that are in no study.json.
+
+    Keys are those of study.json with `name` (of the directory) and `bytes`. A state is what the run itself
+    says, where that is more than the study knows: a driver may have died. Raises StorageError.
+    """
+    known = read_study(study)["cells"]
+    found = [_cell(study, name, entry) for name, entry in known.items()]
+    return found + [_cell(study, path.name, {}) for path in _runs(study) if path.name not in known]
+
+
+def find_cell(study: Path, asked: str) -> dict[str, Any]:
+    """The cell with this label, directory or id, or part of a label; ConfigError where it is not one."""
+    every = cells(study)
+    for key in ("label", "name", "run_id"):
+        exact = [cell for cell in every if cell[key] == asked]
+        if len(exact) == 1:
+            return exact[0]
+    words = asked.split()
+    matching = [cell for cell in every if all(word in cell["label"].split() for word in words)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        labels = "; ".join(cell["label"] for cell in matching[:5])
+        raise ConfigError(
+            f"'{asked}' fits {len(matching)} cells of {study.name}: {labels}; say more of its label"
+        )
+    near = did_you_mean(asked, [cell["label"] for cell in every])
+    raise ConfigError(f"{study.name} has no cell '{asked}'{near}; `show {study.name}` lists them")
+
+
+def log_end(cell: dict[str, Any], lines: int = _END) -> list[str]:
+    """The last lines that its processes printed; none where there is no log."""
+    if not cell["log"]:
+        return []
+    try:
+        with Path(cell["log"]).open("rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - (1 << 16), 0))
+            return file.read().decode(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def checkpoint_bytes(cell: dict[str, Any]) -> int:
+    """Size of its checkpoints on the disk."""
+    return _size(Path(cell["directory"]) / CHECKPOINTS)
+
+
+def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    # Where the study was moved, its cells were too.
+    inside = study / name
+    directory = inside if inside.is_dir() or "directory" not in entry else Path(entry["directory"])
+    log = study / LOGS / f"{name}.log"
+    cell = {
+        "name": name,
+        **dict.fromkeys(
+            (
+                "label",
+                "run_id",
+                "seed",
+                "env_steps",
+                "score",
+                "seconds",
+                "parent",
+                "driver",
+                "working_directory",
+            )
+        ),
+        "state": "unknown",
+        "reason": "",
+        "check_failed": False,
+        "attempts": 0,
+        "arguments": [],
+        **entry,
+        "directory": str(directory),
+        "log": str(log) if log.is_file() else "",
+        "bytes": _size(directory),
+    }
+    cell["label"] = cell["label"] or name
+    cell["run_id"] = cell["run_id"] or name.rpartition("-")[2]
+    return cell | _as_the_run_says(directory, cell)
+
+
+def _as_the_run_says(directory: Path, cell: dict[str, Any]) -> dict[str, Any]:
+    try:
+        result = read_json(directory / "result.json")
+    except StorageError as error:
+        return {"state": "failed", "reason": str(error)}
+    if result is not None:
+        diverged = result.get("status") == "diverged"
+        policy = (result.get("evaluation") or {}).get("policy") or {}
+        return {
+            "state": "diverged" if diverged else "done",
+            "reason": str(result.get("reason") or "") if diverged else "",
+            "env_steps": result.get("env_steps"),
+            "score": policy.get("mean_score"),
+        }
+    if (process := owner(directory)) is not None:
+        return {"state": "running", "reason": f"by {process}"}
+    if cell["state"] in _UNSETTLED:
+        return {"state": "lost", "reason": "its process is gone, and so is the driver that would say why"}
+    if cell["state"] in ("done", "diverged"):
+        return {"state": "queued", "reason": "its result was removed"}
+    if cell["state"] == "unknown" and (directory / PROVENANCE).is_file():
+        return {"state": "stopped", "reason": "it has begun and not ended"}
+    return {}
+
+
+def _runs(study: Path) -> list[Path]:
+    return sorted(path.parent for path in study.glob(f"*/{CONFIG}"))
+
+
+def _size(folder: Path) -> int:
+    return sum(_sizes(folder))
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sizes(Path(entry.path))
+                else:
+                    yield entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return

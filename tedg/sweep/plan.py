@@ -1,0 +1,87 @@
+"""From the composed jobs of a sweep to its cells: which are one run, and which begins from which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from tedg.config.compose import Composed
+from tedg.errors import ConfigError
+from tedg.run.identity import parent_of, run_id
+from tedg.run.starts import Start, place
+from tedg.store.rundir import named
+from tedg.sweep.cell import Cell, State
+
+
+def plan(jobs: Sequence[Composed]) -> list[Cell]:
+    """The cells of `jobs` in their order, each run once, and each after its parent where that is a cell too.
+
+    Raises ConfigError for two jobs that are one run but were given other settings that do not count in a run,
+    and for what `run.starts.place` refuses.
+    """
+    told = labels([job.overrides for job in jobs])
+    own = [label or job.config.name for label, job in zip(told, jobs, strict=True)]
+    bare = [run_id(job.config, None) for job in jobs]  # without the weights that it begins from
+    # A parent may have been given `init_from: none`, which is a fresh start as well.
+    by_id = {key: n for n, key in enumerate(bare) if jobs[n].config.init_from == "none"}
+    by_id |= {key: n for n, key in enumerate(bare) if jobs[n].config.init_from == "auto"}
+    cells: dict[int, Cell] = {}
+
+    def cell(number: int) -> Cell:
+        if number not in cells:
+            job = jobs[number]
+            before = _parent(job, by_id)
+            if before is None:
+                start, directory = place(job)
+                cells[number] = Cell(job, own[number], start.run_id, directory)
+            else:
+                parent = cell(before)
+                cells[number] = _child(job, own[number], parent)
+        return cells[number]
+
+    return _each_once([cell(number) for number in range(len(jobs))])
+
+
+def _parent(job: Composed, by_id: dict[str, int]) -> int | None:
+    """The job whose weights this one begins from."""
+    if job.config.init_from != "auto" or (parent := parent_of(job)) is None:
+        return None
+    return by_id.get(run_id(parent.config, None))
+
+
+def _child(job: Composed, label: str, parent: Cell) -> Cell:
+    """The run that `job` will be when its parent is done."""
+    start = Start.of(job.config, parent.run_id)
+    found = start.find([job.root])
+    directory = found[1] if found is not None else named(job.root, job.config.name, start.run_id)
+    return Cell(job, label, start.run_id, directory, parent, State.WAITING)
+
+
+def _each_once(cells: list[Cell]) -> list[Cell]:
+    """Without those that are an earlier cell's run in other words."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        known = first.setdefault(cell.run_id, cell)
+        if known.composed.config != cell.composed.config:
+            keys = ", ".join(_differing(known.composed, cell.composed))
+            raise ConfigError(
+                f"'{known.label}' and '{cell.label}' are one run ({cell.run_id}): {keys} does not count in a "
+                "run; sweep over one value, or give each value a study of its own with paths.study"
+            )
+    for cell in first.values():
+        if cell.parent is not None:
+            cell.parent = first[cell.parent.run_id]
+    return list(first.values())
+
+
+def _differing(one: Composed, other: Composed) -> list[str]:
+    left, right = asdict(one.config), asdict(other.config)
+    return [key for key, value in left.items() if value != right[key]]
+
+
+def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """What differs within a sweep, for each job: `fusion=concat seed=3`; nothing where all are equal."""
+    each = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in overrides]
+    keys = dict.fromkeys(key for job in each for key in job)
+    varied = [key for key in keys if len({job.get(key) for job in each}) > 1]
+    return [" ".join(f"{key}={job[key]}" for key in varied if key in job) for job in each]
