@@ -100,12 +100,12 @@ def test_an_error_of_a_run_obeys_nothing(
         say(hostile)
         raise error(hostile)
 
-    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False))
+    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, overrides=[]))
     monkeypatch.setattr(train, "_refuse_flags", lambda flags: None)
     monkeypatch.setattr(train, "Sources", SimpleNamespace(asked_for=lambda flags: None))
-    monkeypatch.setattr(train, "_validate", lambda flags, sources: 1)
+    monkeypatch.setattr(train, "_validate", lambda flags, sources: [None])
     monkeypatch.setattr(train, "from_hydra", lambda cfg, sources: None)
-    monkeypatch.setattr(train, "start", lambda flags, sources, job: job(None))
+    monkeypatch.setattr(train, "start", lambda flags, sources, job, sweep: job(None))
     monkeypatch.setattr(train.HydraConfig, "get", lambda: SimpleNamespace(mode=train.RunMode.MULTIRUN))
     monkeypatch.setattr("tedg.run.app.run", fail)
     assert train.run() == {ConfigError: 2, StorageError: 4, RuntimeError: 1}[error]
@@ -119,10 +119,10 @@ def test_an_error_of_a_run_obeys_nothing(
 def test_a_bug_that_raises_a_value_error_is_no_wrong_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False))
+    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, overrides=[]))
     monkeypatch.setattr(train, "_refuse_flags", lambda flags: None)
     monkeypatch.setattr(train, "Sources", SimpleNamespace(asked_for=lambda flags: None))
-    monkeypatch.setattr(train, "_validate", lambda flags, sources: 1)
+    monkeypatch.setattr(train, "_validate", lambda flags, sources: [None])
 
     def fail(*_: Any) -> None:
         raise ValueError("a bug")
