@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from support.stand_ins import FakeTraining, Lines
 
 from tedg.config.compose import Composed
-from tedg.errors import ConfigError, DivergedError, Stopped, StorageError
+from tedg.errors import ConfigError, DivergedError, InUse, Stopped, StorageError
 from tedg.files import write_json
 from tedg.learn.setup import make_device
 from tedg.run import app
@@ -216,6 +216,16 @@ def test_one_process_owns_a_run(tmp_path: Path) -> None:
         owner.join()
     with rundir.owned(tmp_path):  # a dead owner owns nothing
         pass
+
+
+def test_two_names_that_meet_are_one_run(compose_tiny: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = compose_tiny("name=one"), compose_tiny("name=other")
+    (start, directory), _ = app.place(one), app.run(other, FakeTraining())
+    # The other process began it after this one had looked.
+    monkeypatch.setattr(app, "place", lambda composed: (start, directory))
+    with pytest.raises(InUse, match=r"has just been begun in .*other-"):
+        app.run(one, FakeTraining())
+    assert not (directory / rundir.CONFIG).exists()
 
 
 def test_results_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

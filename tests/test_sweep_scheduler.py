@@ -15,7 +15,8 @@ from tedg.signals import StopFlag
 from tedg.store import rundir
 from tedg.sweep import scheduler
 from tedg.sweep.cell import State
-from tedg.sweep.plan import labels, plan
+from tedg.sweep.names import label, varied, with_telling_name
+from tedg.sweep.plan import plan
 from tedg.sweep.scheduler import Scheduler, exit_code
 
 
@@ -173,9 +174,24 @@ def test_one_run_in_two_spellings_is_one_cell_and_in_two_settings_refused(tmp_pa
 
 
 def test_labels_tell_what_differs() -> None:
-    assert labels([["a=1", "+b=2", "c=3"], ["a=1", "c=4"], ["a=1", "+b=9", "c=4"]]) == [
-        "b=2 c=3",
-        "c=4",
-        "b=9 c=4",
-    ]
-    assert labels([["a=1"]]) == [""]
+    told = varied([["a=1", "+b=2", "c=3"], ["a=1", "c=4"], ["a=1", "+b=9", "c=4"]])
+    assert [label(keys) for keys in told] == ["b=2 c=3", "c=4", "b=9 c=4"]
+    assert varied([["a=1"]]) == [{}]
+
+
+def test_directories_tell_what_differs_and_are_the_same_runs(tmp_path: Path) -> None:
+    job = jobs(tmp_path, "fusion=cross_attn")[0]
+    keys = {"fusion": "cross_attn", "seed": "3", "fusion.gate.keep": "0.3", "stage@x": "[a, b]"}
+    named = with_telling_name(job, keys)
+    assert named.config.name == f"{job.config.name}-keep0.3-xa_b"
+    assert named.saved["name"] == named.resolved["name"] == named.config.name
+    assert plan([named])[0].run_id == plan([job])[0].run_id
+    assert with_telling_name(job, {"name": "long" * 30}) is job  # as if it were not said
+
+
+def test_a_run_that_has_a_directory_keeps_it(tmp_path: Path) -> None:
+    first = plan(jobs(tmp_path, "ppo.gamma=0.99"))[0]
+    finish(first)
+    known, new = plan(jobs(tmp_path, "ppo.gamma=0.99,0.9"))
+    assert known.directory == first.directory
+    assert new.directory.name == f"{first.composed.config.name}-gamma0.9-{new.run_id}"

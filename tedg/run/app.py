@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tedg.config.compose import Composed
 from tedg.config.run_config import RunConfig
-from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, Stopped, StorageError
+from tedg.errors import PREEMPTED, CheckFailed, ConfigError, DivergedError, InUse, Stopped, StorageError
 from tedg.files import read_json, write_json, write_text
 from tedg.learn.room import require_room
 from tedg.learn.setup import learner_threads, make_device
@@ -113,7 +113,9 @@ def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, An
     provenance = rundir.read_provenance(run_dir)
     begun = provenance is not None
     if provenance is None:
-        write_text(run_dir / rundir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed.saved)))
+        with rundir.alone(run_dir.parent):
+            _require_no_other(composed.config, start, run_dir)
+            write_text(run_dir / rundir.CONFIG, OmegaConf.to_yaml(OmegaConf.create(composed.saved)))
         parent_dir = str(start.directory) if start.directory else None
         if parent_dir is not None and composed.config.init_from != "auto":
             parent_dir = composed.saved["init_from"]  # as written: it may name an environment variable
@@ -126,6 +128,13 @@ def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, An
     provenance["sessions"].append(dict(now))
     write_json(run_dir / rundir.PROVENANCE, provenance)
     return begun
+
+
+def _require_no_other(config: RunConfig, start: Start, run_dir: Path) -> None:
+    """InUse where a process has begun the run a moment ago in a directory of another readable name."""
+    other = rundir.find([run_dir.parent], start.run_id) if config.run_dir is None else None
+    if other is not None and other != run_dir:
+        raise InUse(f"run {start.run_id} has just been begun in {other}; the same command goes on with it")
 
 
 def _finish(run_dir: Path, start: Start, outcome: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,18 @@ def make(path: Path) -> None:
 
 
 @contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """No other process begins a run below `root` meanwhile, where its file system has locks."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
 def owned(path: Path) -> Iterator[None]:
     """Keep every other process out of the run directory; InUse naming the owner if there is one.
 

@@ -11,6 +11,7 @@ from tedg.run.identity import parent_of, run_id
 from tedg.run.starts import Start, place
 from tedg.store.rundir import named
 from tedg.sweep.cell import Cell, State
+from tedg.sweep.names import label, varied, with_telling_name
 
 
 def plan(jobs: Sequence[Composed]) -> list[Cell]:
@@ -19,8 +20,9 @@ def plan(jobs: Sequence[Composed]) -> list[Cell]:
     Raises ConfigError for two jobs that are one run but were given other settings that do not count in a run,
     and for what `run.starts.place` refuses.
     """
-    told = labels([job.overrides for job in jobs])
-    own = [label or job.config.name for label, job in zip(told, jobs, strict=True)]
+    differing = varied([job.overrides for job in jobs])
+    jobs = [with_telling_name(job, keys) for job, keys in zip(jobs, differing, strict=True)]
+    own = [label(keys) or job.config.name for keys, job in zip(differing, jobs, strict=True)]
     bare = [run_id(job.config, None) for job in jobs]  # without the weights that it begins from
     # A parent may have been given `init_from: none`, which is a fresh start as well.
     by_id = {key: n for n, key in enumerate(bare) if jobs[n].config.init_from == "none"}
@@ -62,8 +64,7 @@ def _each_once(cells: list[Cell]) -> list[Cell]:
     first: dict[str, Cell] = {}
     for cell in cells:
         known = first.setdefault(cell.run_id, cell)
-        if known.composed.config != cell.composed.config:
-            keys = ", ".join(_differing(known.composed, cell.composed))
+        if keys := ", ".join(_differing(known.composed, cell.composed)):
             raise ConfigError(
                 f"'{known.label}' and '{cell.label}' are one run ({cell.run_id}): {keys} does not count in a "
                 "run; sweep over one value, or give each value a study of its own with paths.study"
@@ -76,12 +77,4 @@ def _each_once(cells: list[Cell]) -> list[Cell]:
 
 def _differing(one: Composed, other: Composed) -> list[str]:
     left, right = asdict(one.config), asdict(other.config)
-    return [key for key, value in left.items() if value != right[key]]
-
-
-def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What differs within a sweep, for each job: `fusion=concat seed=3`; nothing where all are equal."""
-    each = [dict(line.lstrip("+").partition("=")[::2] for line in job) for job in overrides]
-    keys = dict.fromkeys(key for job in each for key in job)
-    varied = [key for key in keys if len({job.get(key) for job in each}) > 1]
-    return [" ".join(f"{key}={job[key]}" for key in varied if key in job) for job in each]
+    return [key for key, value in left.items() if value != right[key] and key != "name"]
