@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.prepared import Command
 from support.processes import alive, children, wait_until_gone
 from support.settings import LONG_ENOUGH_TO_STOP
 
@@ -25,7 +26,7 @@ class Training:
     def __init__(self, root, environment="toy", variables=None, overrides=()):
         self.root = root
         given = [*LONG_ENOUGH_TO_STOP[environment], "checkpoint.every_updates=1000", LONG, *overrides]
-        self.process = subprocess.Popen(
+        self.process = Command(
             [sys.executable, "-m", "tedg.train", *given, f"paths.output_dir={root / 'runs'}"],
             cwd=root,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(variables or {})},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared import Command
 from support.processes import alive, wait_until_gone
 from support.settings import FASTEST, TINY
 
@@ -75,7 +76,7 @@ class Sweep:
         faulty = "fusion._target_=mishaps.Fusion"
         settings = [*TINY, *FASTEST, faulty, "budget.env_steps=256", "paths.study=mine"]
         self.processes.append(
-            subprocess.Popen(
+            Command(
                 [sys.executable, "-m", "tedg.train", "-m", *settings, *self.overrides],
                 cwd=self.root,
                 env=self.variables,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.prepared import Command
 from support.settings import TINY
 
 from tedg.config.compose import Composed
@@ -24,7 +25,7 @@ SECRET = "hunter2-7f3a9c"
 
 
 def start(directory: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Command(
         [sys.executable, "-m", "tedg.train", *TINY, *arguments],
         cwd=directory,
         env={**os.environ, **environment},

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.prepared import run
 from support.settings import TINY
 
 from tedg import train
@@ -16,13 +17,7 @@ from tedg.errors import ConfigError, DivergedError, Stopped, TedgError
 
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tedg.train", *arguments, *TINY],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    return run([sys.executable, "-m", "tedg.train", *arguments, *TINY], cwd=directory)
 
 
 @pytest.mark.more

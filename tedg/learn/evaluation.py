@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
+from scipy import special
 
 from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
 from tedg.errors import Stopped
@@ -50,7 +50,7 @@ class Summary:
             )
         scores = np.array([e.score for e in episodes], float)
         error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
-        half = float(stats.t.ppf(0.975, len(scores) - 1)) * error if len(scores) > 1 else math.nan
+        half = float(special.stdtrit(len(scores) - 1, 0.975)) * error if len(scores) > 1 else math.nan
         return Summary(
             games=len(episodes),
             lost=len(played) - len(episodes),
