@@ -23,22 +23,22 @@ _SERVE = "from support.prepared import serve; serve()"
 
 
 @cache
-def _server(owner: int) -> socket.socket:
-    """The other end of a process that forks commands; one for each process of tests, gone with it."""
+def _server(owner: int) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """A process that forks commands, and the way to it; one for each process of tests, gone with it."""
     ours, theirs = socket.socketpair()
     path = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", _SERVE],
         stdin=theirs,
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
     )
     theirs.close()
-    return ours
+    return ours, process
 
 
 def _ask(question: dict[str, Any], files: list[int]) -> Any:
-    server = _server(os.getpid())
+    server, _ = _server(os.getpid())
     content = json.dumps(question).encode()
     socket.send_fds(server, [len(content).to_bytes(4, "big")], files)
     server.sendall(content)
