@@ -50,7 +50,7 @@ def run() -> int:
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources), _sweep(jobs, flags, sources, swept))
+        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), sources, swept))
     except errors.TedgError as error:
         _complain(_again(error, failures, len(jobs)))
         return error.exit_code
@@ -130,7 +130,7 @@ def _try_own_parts(jobs: Sequence[Composed]) -> None:
 
 
 def _sweep(
-    jobs: Sequence[Composed], flags: Namespace, sources: Sources, swept: list[int]
+    jobs: Sequence[Composed], overrides: Sequence[str], sources: Sources, swept: list[int]
 ) -> Callable[..., None]:
     """What our sweepers call for all jobs; the exit code is left in `swept`."""
 
@@ -143,8 +143,8 @@ def _sweep(
         from tedg.sweep.drive import Sweep, sweep
 
         os.environ.update(environment)  # for the cells, as Hydra does it for its jobs
-        asked = Sweep(jobs, tuple(flags.overrides), retries, make_launcher)
-        space = search_space(flags.overrides, sources) if settings is not None else None
+        asked = Sweep(jobs, overrides, retries, make_launcher)
+        space = search_space(overrides, sources) if settings is not None else None
         if settings is None or space is None:
             swept.append(sweep(asked))
             return

@@ -69,8 +69,11 @@ class Dimension:
 
     def line(self, value: Any) -> str:
         """The override that sets a value which was drawn."""
-        text = value if self.step is None else self.texts[round((value - self.low) / self.step)]
-        return f"{self.key}={text}"
+        if self.step is not None:
+            value = self.texts[round((value - self.low) / self.step)]
+        elif isinstance(value, float):  # four digits are as good, and can be read
+            value = min(max(float(f"{value:.4g}"), self.low), self.high)
+        return f"{self.key}={value}"
 
     @property
     def tried(self) -> list[str]:

@@ -118,6 +118,8 @@ class _Running:
             remember([cell])
             self._cells.append(cell)
             self._scheduler.add(cell)
+        else:
+            self._display.say(f"[{label}] is the same run as {cell.label}")
         known_rungs = self._trials.all()[trial.number].intermediate_values
         self._open.append(_Open(trial, cell, drawn, max(known_rungs, default=0)))
 
