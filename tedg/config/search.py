@@ -111,8 +111,9 @@ class Space:
 
         def with_others(end: int, chosen: Sequence[tuple[int, str]]) -> list[Job]:
             others = [lines[end] for lines in every]
-            jobs = [[*self.fixed, *others[:place], line, *others[place + 1 :]] for place, line in chosen]
-            return compose_jobs(self.loader, jobs, True, progress)
+            jobs = [[*others[:place], line, *others[place + 1 :]] for place, line in chosen]
+            lines = [[*self.fixed, *job] for job in (others, *jobs)]
+            return compose_jobs(self.loader, lines, True, progress)[1:]
 
         jobs = with_others(0, values)
         doubtful = [n for n, job in enumerate(jobs) if job.composed is None]

@@ -112,6 +112,12 @@ class _Running:
             self._display.say(f"[{label}] {_INVALID}: {error}")
             self._trials.tell(trial, TrialState.FAIL, end=_INVALID, reason=str(error), drawn=drawn)
             return
+        if self._trials.was_pruned(str(directory)):
+            self._display.say(f"[{label}] is a run that was pruned before")
+            self._trials.tell(
+                trial, TrialState.PRUNED, end=State.PRUNED, drawn=drawn, directory=str(directory)
+            )
+            return
         cell = next((known for known in self._cells if known.run_id == start.run_id), None)
         if cell is None:
             cell = Cell(composed, label, start.run_id, directory)

@@ -138,6 +138,11 @@ class Trials:
             trial.set_user_attr(name, attribute)
         self._study.tell(trial, value, state)
 
+    def was_pruned(self, directory: str) -> bool:
+        """Whether one with this run was."""
+        pruned = (trial for trial in self.all() if trial.state is TrialState.PRUNED)
+        return any(trial.user_attrs["directory"] == directory for trial in pruned)
+
     def best(self) -> optuna.trial.FrozenTrial | None:
         """The best that is complete."""
         with suppress(ValueError):
