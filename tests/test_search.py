@@ -22,8 +22,9 @@ from support.settings import FASTEST, TINY
 from support.sweeps import FakeLauncher, jobs
 
 from tedg import train
-from tedg.config.compose import Composed
+from tedg.config.compose import Composed, compose_all, search_space
 from tedg.config.search import SearchSettings, Space, space_of
+from tedg.config.sources import Sources
 from tedg.config.typed import Faults
 from tedg.errors import ConfigError, InUse, StorageError
 from tedg.files import read_json, write_json
@@ -116,9 +117,9 @@ def trials(folder: Path) -> list[Any]:
     return storage.get_all_trials(storage.get_study_id_from_name("search"))
 
 
-def ends(folder: Path) -> dict[int, list[str]]:
+def ends(folder: Path) -> dict[Any, list[str]]:
     """By seed, how its trials ended."""
-    found: dict[int, list[str]] = {}
+    found: dict[Any, list[str]] = {}
     for trial in trials(folder):
         found.setdefault(trial.params["seed"], []).append(f"{trial.state.name} {trial.user_attrs.get('end')}")
     return found
@@ -140,9 +141,8 @@ def test_a_stopped_search_leaves_its_trials_to_the_next_command(find: Any, tmp_p
     assert begun
     again = Seeds({}, room=2)
     assert find(again, prune_after=None) == 0
-    assert again.started[: len(begun)] == [
-        label for label in launcher.started if int(label.split()[0][6:]) in begun
-    ]
+    names = tuple(f"trial={number} " for number in begun)
+    assert again.started[: len(begun)] == [label for label in launcher.started if label.startswith(names)]
     assert [trial.state.name for trial in trials(folder)] == ["COMPLETE"] * 8
 
 
@@ -218,6 +218,15 @@ def test_a_trial_below_the_median_is_stopped_and_stays_so(find: Any, tmp_path: P
     assert len(seen) > 1
     cells = json.loads((folder / "study.json").read_text())["cells"].values()
     assert sum(cell["state"] == "pruned" for cell in cells) == pruned
+
+
+def test_what_was_pruned_is_not_trained_on_by_the_next_command(find: Any, tmp_path: Path) -> None:
+    assert find(Seeds({}), "choice(3,9)", n_trials=4) == 0
+    assert ends(tmp_path / "multirun" / "mine").keys() == {"9", "3"}
+    later = Seeds({})
+    assert find(later, "choice(3,9)", n_trials=12) == 0
+    assert not [label for label in later.started if label.endswith("=3")]
+    assert set(ends(tmp_path / "multirun" / "mine")["3"]) == {"PRUNED pruned"}
 
 
 def test_another_search_in_the_same_folder_is_refused(find: Any, tmp_path: Path) -> None:
@@ -321,6 +330,18 @@ def test_what_cannot_be_searched_is_refused_before_anything_starts(
     for part in said:
         assert part in told
     assert not list(tmp_path.rglob("*.journal"))
+
+
+@pytest.mark.more
+def test_a_value_may_go_with_some_others_only() -> None:
+    """16,384 samples per gradient step are too many for the shortest rollout of the fewest games."""
+    sizes = ["env.num_envs=32,256", "ppo.num_steps=16,64", "ppo.minibatch_size=256,16384"]
+    made = compose_all(["hydra/sweeper=optuna", *sizes], multirun=True)
+    assert {job.config.ppo.minibatch_size for job in made} == {256, 16384}
+    found = search_space(["hydra/sweeper=optuna", *sizes], Sources.own())
+    assert found is not None
+    with pytest.raises(ConfigError, match=r"^ppo\.minibatch_size=16384: "):
+        found.compose(["env.num_envs=32", "ppo.num_steps=16", "ppo.minibatch_size=16384"])
 
 
 @pytest.mark.more
