@@ -15,9 +15,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
-from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra
+from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra, search_space
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
 from tedg.config.module_schemas import has_own_parts
+from tedg.config.search import SearchSettings
 from tedg.config.sources import Sources
 from tedg.inert import inert
 from tedg.watch.composing import Composing
@@ -49,7 +50,7 @@ def run() -> int:
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), swept))
+        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), sources, swept))
     except errors.TedgError as error:
         _complain(_again(error, failures, len(jobs)))
         return error.exit_code
@@ -129,15 +130,27 @@ def _try_own_parts(jobs: Sequence[Composed]) -> None:
 
 
 def _sweep(
-    jobs: Sequence[Composed], overrides: Sequence[str], swept: list[int]
-) -> Callable[[int, Any, Mapping[str, str]], None]:
-    """What hydra/sweeper=resume calls for all jobs; the exit code is left in `swept`."""
+    jobs: Sequence[Composed], overrides: Sequence[str], sources: Sources, swept: list[int]
+) -> Callable[..., None]:
+    """What our sweepers call for all jobs; the exit code is left in `swept`."""
 
-    def sweep(retries: int, make_launcher: Any, environment: Mapping[str, str]) -> None:
+    def sweep(
+        retries: int,
+        make_launcher: Any,
+        environment: Mapping[str, str],
+        settings: SearchSettings | None = None,
+    ) -> None:
         from tedg.sweep.drive import Sweep, sweep
 
         os.environ.update(environment)  # for the cells, as Hydra does it for its jobs
-        swept.append(sweep(Sweep(jobs, overrides, retries, make_launcher)))
+        asked = Sweep(jobs, overrides, retries, make_launcher)
+        space = search_space(overrides, sources) if settings is not None else None
+        if settings is None or space is None:
+            swept.append(sweep(asked))
+            return
+        from tedg.sweep.search import search  # imports Optuna
+
+        swept.append(search(asked, space, settings))
 
     return sweep
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tedg.config.compose import compose, compose_all
+from tedg.config.compose import compose, compose_all, search_space
 from tedg.config.sources import Sources
 from tedg.files import conf_dir
 from tedg.run.identity import run_id
@@ -71,7 +71,20 @@ def test_an_arm_is_the_run_of_its_overrides(arm: str) -> None:
 def test_every_arm_is_looked_at() -> None:
     assert {file.stem for file in (conf_dir() / "arm").glob("*.yaml")} == set(ARMS)
     swept = {file.stem for file in (conf_dir() / "experiment").glob("*.yaml") if "params" in file.read_text()}
-    assert swept == set(EXPERIMENTS)
+    assert swept - {"search"} == set(EXPERIMENTS)
+
+
+def test_the_search_draws_good_values() -> None:
+    space = search_space(["+experiment=search", "+budget=tiny"], Sources.own())
+    assert space is not None
+    assert [one.key for one in space.dimensions] == [
+        *("stage.learning_rate", "stage.alpha_entropy_coef", "fusion.gate.keep")
+    ]
+    assert all(job.composed is not None for job in space.tried())
+    fixed = ["stage.learning_rate=0.001", "stage.alpha_entropy_coef=[0,0]", "fusion.gate.keep=0.3"]
+    (one,) = compose_all(["+experiment=search", "+budget=tiny", *fixed], multirun=True)
+    assert one.config == space.compose(fixed).config  # the command of a trial
+    assert one.config.budget.env_steps == 10240
 
 
 def test_an_experiment_of_ones_own_sweeps_arms_of_its_own(tmp_path: Path) -> None:

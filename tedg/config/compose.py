@@ -17,6 +17,7 @@ from tedg.config.causes import explain_keys_of_some_jobs
 from tedg.config.hydra_api import COMPOSE_ERRORS, Loader, every_combination, first_line
 from tedg.config.jobs import Progress, compose_jobs, compose_one, hydra_composed
 from tedg.config.overrides import sound_overrides
+from tedg.config.search import Space, is_search, space_of
 from tedg.config.settle import Composed as Composed
 from tedg.config.settle import Settling, plain, typed
 from tedg.config.sources import Sources, folder_of
@@ -44,12 +45,13 @@ def compose_all(
 
     `multirun` is the -m flag; the configuration's `hydra.mode` can ask for a sweep as well. `progress` is
     called with the number of jobs that are composed, and that of all. The jobs share what is the same in
-    them, so nobody may change it.
+    them, so nobody may change it. Those of a search are what shows that its values are good ones.
     """
     faults = Faults()
     loader = _loader(overrides, sources, faults)
     jobs, sweep = _jobs(loader, overrides, multirun, faults)
-    made = [job for job in compose_jobs(loader, jobs, sweep, progress) if job.faults is not None]
+    tried = jobs.tried(progress) if isinstance(jobs, Space) else compose_jobs(loader, jobs, sweep, progress)
+    made = [job for job in tried if job.faults is not None]
     each = [job.faults or Faults() for job in made]
     explain_keys_of_some_jobs([job.lines for job in made], each)
     for own in each:
@@ -60,6 +62,14 @@ def compose_all(
         faults.add("run_dir", directories[0], "jobs of a sweep cannot share it; set paths.study instead")
     faults.raise_if_any()
     return [one for one in found if one is not None]
+
+
+def search_space(overrides: Sequence[str], sources: Sources) -> Space | None:
+    """What a search draws its runs from; None where every key has one value. Raises ConfigError."""
+    faults = Faults()
+    space, _ = _jobs(_loader(overrides, sources, faults), overrides, True, faults)
+    faults.raise_if_any()
+    return space if isinstance(space, Space) else None
 
 
 def compose_for_show(overrides: Sequence[str], sources: Sources, package: str | None = None) -> None:
@@ -140,8 +150,8 @@ def _loader(overrides: Sequence[str], sources: Sources | None, faults: Faults) -
 
 def _jobs(
     loader: Loader, overrides: Sequence[str], multirun: bool, faults: Faults
-) -> tuple[list[Sequence[str]], bool]:
-    """Overrides of every job, and whether they are the jobs of a sweep."""
+) -> tuple[list[Sequence[str]] | Space, bool]:
+    """Overrides of every job, or what a search draws them from, and whether they are the jobs of a sweep."""
     try:
         master = loader.compose(overrides, RunMode.MULTIRUN, sweeps=True)
     except COMPOSE_ERRORS:
@@ -157,10 +167,15 @@ def _jobs(
             faults.report(f"hydra.{part}: has no _target_, and a sweep needs it; leave Hydra's own")
             return [], True
     parameters = plain(master.hydra.sweeper.get("params") or OmegaConf.create({}))
-    lines = [*(f"{key}={value}" for key, value in parameters.items()), *typed(master, "task")]
-    own = typed(master, "hydra")
+    task, own = typed(master, "task"), typed(master, "hydra")
+    typed_keys = {line.partition("=")[0].lstrip("+") for line in task}
+    swept = [f"{key}={value}" for key, value in parameters.items() if key.lstrip("+") not in typed_keys]
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *task])
+        if is_search(master):
+            space = space_of(loader, own, parsed, faults)
+            if space is not None or faults.lines:
+                return space or [], True
         jobs = every_combination(parsed)
     except HydraException as error:
         faults.report(first_line(error))

@@ -125,7 +125,7 @@ def _show(study: Path, as_json: bool) -> int:
     for line in text.cell_rows(every):
         _say(line)
     _say(f"{len(every)} cells: {text.state_counts(every)}; {text.size(sum(c['bytes'] for c in every))}")
-    if commands and any(cell["state"] not in ("done", "diverged") for cell in every):
+    if commands and any(cell["state"] not in ("done", "diverged", "pruned") for cell in every):
         _say(f"what is missing is done by: {commands[-1]}")
     return DONE
 

@@ -30,6 +30,7 @@ class State(StrEnum):
     FAILED = "failed"  # ended with an error
     LOST = "lost"  # was killed
     STOPPED = "stopped"  # with the sweep; saved
+    PRUNED = "pruned"  # alone, by a search: it promised little; saved
     BLOCKED = "blocked"  # its parent has no weights to begin from
 
 

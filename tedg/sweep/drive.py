@@ -45,9 +45,9 @@ def sweep(asked: Sweep) -> int:
     sources = asked.jobs[0].sources
     again = sweep_command(sources, asked.overrides)
     roots = list(dict.fromkeys(cell.composed.root for cell in cells))
-    _make_folders(roots)
-    _remember(cells)
-    record = _Record(cells, again)
+    make_folders(roots)
+    remember(cells)
+    record = Record(cells, again)
     display = make_display(cells)
     settle_known(cells, lambda cell, text: None)
     known = counts(cells)
@@ -73,7 +73,7 @@ def sweep(asked: Sweep) -> int:
     return code or exit_code(cells)
 
 
-def _train(asked: Sweep, cells: Sequence[Cell], record: _Record, display: Display) -> int:
+def _train(asked: Sweep, cells: Sequence[Cell], record: Record, display: Display) -> int:
     """The exit code of the signal that stopped it; 0 where none did."""
     with stop_on_signals() as stop:
         launcher = asked.make_launcher(cells, _width(cells))
@@ -87,7 +87,8 @@ def _train(asked: Sweep, cells: Sequence[Cell], record: _Record, display: Displa
     return stop.exit_code
 
 
-def _make_folders(roots: Sequence[Path]) -> None:
+def make_folders(roots: Sequence[Path]) -> None:
+    """Where logs lie; raises StorageError."""
     for root in roots:
         try:
             (root / LOGS).mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ def _make_folders(roots: Sequence[Path]) -> None:
             raise StorageError(f"cannot make {root / LOGS}: {error.strerror}") from None
 
 
-def _remember(cells: Sequence[Cell]) -> None:
+def remember(cells: Sequence[Cell]) -> None:
     """What earlier commands have spent on the cells."""
     known = {root: read_study(root)["cells"] for root in {cell.composed.root for cell in cells}}
     for cell in cells:
@@ -142,7 +143,7 @@ def _bad(cell: Cell) -> bool:
     return cell.state in (State.FAILED, State.LOST, State.DIVERGED, State.BLOCKED)
 
 
-class _Record:
+class Record:
     """Keeps study.json current. A disk that is full does not end a sweep: the runs themselves count."""
 
     def __init__(self, cells: Sequence[Cell], command: str) -> None:

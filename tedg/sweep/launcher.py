@@ -50,6 +50,10 @@ class Launcher(Protocol):
         """Ask all that run to save and end; they end later, as `news` tells."""
         ...
 
+    def stop_cell(self, cell: Cell) -> None:
+        """Ask one to save and end, as `stop` asks all: once, and not after `news` has told its end."""
+        ...
+
     def save(self) -> None:
         """Ask all that run to save and go on."""
         ...

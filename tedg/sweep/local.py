@@ -100,6 +100,10 @@ class LocalLauncher:
         """SIGINT to each, whatever this process was sent: SIGTERM and SIGUSR1 can have other meanings."""
         self._send(signal.SIGINT)
 
+    def stop_cell(self, cell: Cell) -> None:
+        """SIGINT to this one."""
+        os.kill(self._running[cell].pid, signal.SIGINT)
+
     def save(self) -> None:
         """SIGTERM, which only announces something where this process was sent it in such a meaning."""
         self._send(signal.SIGTERM)

@@ -27,6 +27,16 @@ class Scheduler:
         self._looked_at = 0.0
         self._asked_to_stop = False
         self._queue = list(cells)  # open ones in the order of their turn
+        self._pruned: set[Cell] = set()  # that were asked to stop
+
+    def add(self, cell: Cell) -> None:
+        """Take in one more, which whoever keeps `cells` has appended to them."""
+        self._queue.append(cell)
+
+    def prune(self, cell: Cell) -> None:
+        """Have one that runs stop for good, its state saved."""
+        self._pruned.add(cell)
+        self._launcher.stop_cell(cell)
 
     def run(self, stop: StopFlag, show: Callable[[], None]) -> None:
         """Until every cell is settled, or all are saved after `stop`; calls `show` at every turn."""
@@ -107,6 +117,9 @@ class Scheduler:
 
     def _ended_badly(self, end: Ended, stop: StopFlag) -> None:
         cell = end.cell
+        if cell in self._pruned:
+            cell.state = State.PRUNED
+            return self._notice(cell, "pruned, its state is saved")
         if stop.requested and end.code in EXIT_CODES.values():
             cell.state = State.STOPPED
             return self._notice(cell, "stopped, its state is saved")

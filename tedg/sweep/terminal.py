@@ -27,7 +27,7 @@ _LEAST_ROWS = 5
 # The most interesting first, where a terminal cannot show all.
 _ORDER = (
     *(State.RUNNING, State.FAILED, State.LOST, State.DIVERGED, State.BLOCKED, State.ELSEWHERE),
-    *(State.QUEUED, State.WAITING, State.STOPPED, State.DONE),
+    *(State.QUEUED, State.WAITING, State.STOPPED, State.PRUNED, State.DONE),
 )
 _STYLES = {
     State.RUNNING: "cyan",
@@ -59,26 +59,30 @@ class Display(Protocol):
         ...
 
 
-def make_display(cells: Sequence[Cell]) -> Display:
-    """A live table where standard output is a terminal, plain lines otherwise."""
-    return LiveDisplay(cells) if sys.stdout.isatty() else PlainDisplay(cells)
+def make_display(cells: Sequence[Cell], total: int = 0) -> Display:
+    """A live table where standard output is a terminal, plain lines otherwise.
+
+    `total` counts the cells that are still to be appended to `cells`, too.
+    """
+    return LiveDisplay(cells, total=total) if sys.stdout.isatty() else PlainDisplay(cells, total=total)
 
 
 class TimeLeft:
     """How long the rest of a sweep takes at the pace since its start."""
 
-    def __init__(self, cells: Sequence[Cell], clock: Clock = time.monotonic) -> None:
-        self._cells, self._clock, self._begun = cells, clock, clock()
+    def __init__(self, cells: Sequence[Cell], clock: Clock = time.monotonic, total: int = 0) -> None:
+        self._cells, self._clock, self._begun, self._total = cells, clock, clock(), total
         self._first = {cell: cell.fraction for cell in cells}
 
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
             # What a cell had done before, it tells with its first line: that is no pace of today's.
-            if not self._first[cell] and cell.fraction and cell.state is State.RUNNING:
+            if not self._first.setdefault(cell, 0.0) and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction
         gained = sum(max(cell.fraction - self._first[cell], 0) for cell in self._cells)
         left = sum(1 - cell.fraction for cell in self._cells if cell.state in OPEN)
+        left += max(self._total - len(self._cells), 0)
         elapsed = self._clock() - self._begun
         return "unknown" if gained <= 0 else duration(elapsed / gained * left)
 
@@ -123,9 +127,9 @@ def _row(cell: Cell, whole: bool) -> tuple[str, ...]:
 class PlainDisplay:
     """Lines that each say whose they are, and one about the whole sweep at most every `LINE_SECONDS`."""
 
-    def __init__(self, cells: Sequence[Cell], clock: Clock = time.monotonic) -> None:
+    def __init__(self, cells: Sequence[Cell], clock: Clock = time.monotonic, total: int = 0) -> None:
         self._cells, self._clock = cells, clock
-        self._left = TimeLeft(cells, clock)
+        self._left = TimeLeft(cells, clock, total)
         self._said_at = clock()
 
     def notice(self, cell: Cell, text: str) -> None:
@@ -157,9 +161,9 @@ class PlainDisplay:
 class LiveDisplay:
     """One table that is redrawn; notices scroll above it."""
 
-    def __init__(self, cells: Sequence[Cell], terminal: Terminal | None = None) -> None:
+    def __init__(self, cells: Sequence[Cell], terminal: Terminal | None = None, total: int = 0) -> None:
         self._cells = cells
-        self._left = TimeLeft(cells)
+        self._left = TimeLeft(cells, total=total)
         self._terminal = terminal or Terminal()
         # Redrawn by hand: a refreshing thread would be alive when cells are forked.
         self._live: Live | None = Live(console=self._terminal, auto_refresh=False)
