@@ -39,8 +39,14 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
     if status not in STATUSES:
         yield f"its status is {status!r} and not one of {', '.join(STATUSES)}"
     for key in _COUNTS:
-        if key in content and not (type(content[key]) is int and content[key] >= 0):
+        if key in content and not _count(content[key]):
             yield f"{key} is no count"
+    for key in ("total_env_steps", "total_episodes"):
+        if not (content.get(key) is None or _count(content[key])):
+            yield f"{key} is no count"
+    budget = content.get("total_budget")
+    if budget is not None and not (isinstance(budget, Mapping) and all(map(_count, budget.values()))):
+        yield "total_budget is no group of counts"
     if not isinstance(content.get("warnings", []), list):
         yield "warnings is no list"
     players = content.get("evaluation", {})
@@ -57,6 +63,10 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
         isinstance(value, str) if name == "missing" else _number(value) for name, value in figures.items()
     ):
         yield "liveness is no row of numbers"
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _number(value: Any) -> bool:

@@ -96,6 +96,7 @@ def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
                 "run_id",
                 "seed",
                 "env_steps",
+                "total_env_steps",
                 "score",
                 "seconds",
                 "parent",
@@ -130,6 +131,7 @@ def _as_the_run_says(directory: Path, cell: dict[str, Any]) -> dict[str, Any]:
             "state": "diverged" if diverged else "done",
             "reason": str(result.get("reason") or "") if diverged else "",
             "env_steps": result.get("env_steps"),
+            "total_env_steps": result.get("total_env_steps"),
             "score": policy.get("mean_score"),
         }
     if (process := owner(directory)) is not None:

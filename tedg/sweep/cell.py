@@ -51,6 +51,7 @@ class Cell:
     check_failed: bool = False
     fraction: float = 0.0  # of the budget
     env_steps: int | None = None
+    total_env_steps: int | None = None  # with the stages before it, once that is known
     score: float | None = None
     seconds: float = 0.0  # that its processes ran, in all commands
     earlier_attempts: int = 0  # in earlier commands
@@ -112,5 +113,5 @@ class Cell:
     def _show(self, result: Mapping[str, Any]) -> None:
         policy = (result.get("evaluation") or {}).get(POLICY) or {}
         self.fraction = 1.0
-        self.env_steps = result.get("env_steps")
+        self.env_steps, self.total_env_steps = result.get("env_steps"), result.get("total_env_steps")
         self.score = policy.get("mean_score", self.score)

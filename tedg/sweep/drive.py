@@ -184,6 +184,7 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "reason": cell.reason,
         "check_failed": cell.check_failed,
         "env_steps": cell.env_steps,
+        "total_env_steps": cell.total_env_steps,
         "score": cell.score,
         "seconds": round(cell.seconds, 1),
         "attempts": cell.earlier_attempts + cell.attempts,
