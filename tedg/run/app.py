@@ -18,6 +18,7 @@ from tedg.learn.setup import learner_threads, make_device
 from tedg.processes import WorkerError
 from tedg.run.held_out import known_and_missing
 from tedg.run.identity import command
+from tedg.run.kept import show_kept
 from tedg.run.provenance import code_digest, session
 from tedg.run.starts import Start, place
 from tedg.run.summary import result_lines
@@ -63,6 +64,8 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     done = read_result(run_dir)
     if done is not None:
         return _show(config, start, run_dir, done, say)
+    if start.kept is not None:
+        return Result(start.run_id, start.kept, show_kept(config, start.kept, say), trained=False)
     require_room(config, device)
     rundir.make(run_dir)
     with rundir.owned(run_dir):

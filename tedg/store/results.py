@@ -25,7 +25,7 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
     content = read_json(path)
     if content is None:
         return None
-    for fault in _faults(content):
+    for fault in result_faults(content):
         raise StorageError(
             f"{path} is damaged: {fault}; put back a copy of it, or remove it: then the run goes on from its "
             "newest checkpoint and writes it again"
@@ -33,8 +33,8 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
     return content
 
 
-def _faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong, the most basic first; keys that a version did not have may be missing."""
+def result_faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong in a result.json, the most basic first; keys that an earlier version lacks may be missing."""
     status = content.get("status")
     if status not in STATUSES:
         yield f"its status is {status!r} and not one of {', '.join(STATUSES)}"

@@ -29,7 +29,8 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             (
                 cell["label"],
                 _or_dash(cell["seed"]),
-                f"{cell['state']}{' (check failed)' if cell['check_failed'] else ''}",
+                f"{cell['state']}{' (kept)' if cell['kept'] else ''}"
+                f"{' (check failed)' if cell['check_failed'] else ''}",
                 steps(cell["env_steps"], cell["total_env_steps"]),
                 "-" if cell["score"] is None else f"{cell['score']:.1f}",
                 "-" if not cell["seconds"] else duration(cell["seconds"]),

@@ -112,7 +112,7 @@ def _row(cell: Cell, whole: bool) -> tuple[str, ...]:
     return (
         cell.label,
         str(cell.composed.config.seed),
-        f"{state} (check failed)" if cell.check_failed else state,
+        f"{state} (check failed)" if cell.check_failed else f"{state} (kept)" if cell.kept else state,
         steps(cell.env_steps, cell.total_env_steps),
         "-" if cell.score is None else f"{cell.score:.1f}",
         "-" if not cell.elapsed else duration(cell.elapsed),
