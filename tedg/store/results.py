@@ -34,7 +34,7 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
 
 
 def result_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong in a result.json, the most basic first; keys that an earlier version lacks may be missing."""
+    """What is wrong, the most basic first; keys that an earlier version did not have may be missing."""
     status = content.get("status")
     if status not in STATUSES:
         yield f"its status is {status!r} and not one of {', '.join(STATUSES)}"

@@ -19,9 +19,10 @@ from tedg.store.tables import read_metrics
 
 METRICS = "metrics.jsonl"
 CURVES = ("update", "env_steps", "total_env_steps", "episodes", "stage")  # kept of each row, with rollout/...
+_MAY_CHANGE = (GAMES, CHECK, RESULT)  # of a run that is kept already
 LEFT = ("differs", "damaged", "in use")  # what was not kept though it has ended
 # An absolute path, or one in somebody's home, where a word begins.
-_PATH = re.compile(r"""(?:(?<=[\s"'=\[(,:])|(?<=file://)|^)(?:~[\w.-]*)?/[^\s"',:;\])]+""", re.M)
+_PATH = re.compile(r"""(?:(?<=[\s"'=\[(,:])|^)(?:~[\w.-]*)?/[^\s"',:;\])]+""", re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ def _keep(directory: Path, folder: Path) -> Kept:
         return Kept(name, "in use", str(error))
     except (ConfigError, StorageError) as error:
         return Kept(name, "damaged", str(error))
-    changed = [file for file, text in files.items() if text != before[file]]
+    # The others say how the same result was reached when it was kept first.
+    changed = [
+        f for f, text in files.items() if text != before[f] and (f in _MAY_CHANGE or before[f] is None)
+    ]
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -104,7 +104,7 @@ class Cell:
         self.composed = replace(self.composed, config=replace(self.composed.config, paths=paths))
         self.reason = f"{self.reason} without weights, which {child.label} needs"
         self.state = State.QUEUED if self.parent is None else State.WAITING
-        self.kept, self.fraction, self.score = None, 0.0, None
+        self.kept, self.check_failed, self.fraction, self.score = None, False, 0.0, None
         self.env_steps = self.total_env_steps = None
         if self.parent is None and self.run_id not in (
             (start := place(self.composed)[0]).run_id,
