@@ -18,7 +18,6 @@ from tedg.sweep.launcher import Ended, Progress
 from tedg.sweep.plan import plan
 from tedg.sweep.scheduler import Scheduler, settle_known
 
-
 PLACES = {"output": "outputs", "multirun": "multirun", "experiments": "experiments"}
 
 
