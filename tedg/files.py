@@ -56,6 +56,11 @@ def unwritable(path: Path) -> str | None:
     return None
 
 
+def kept_in(experiments: Path, study: str) -> Path:
+    """Where results of a study's runs are kept, one folder a run."""
+    return experiments / study / "runs"
+
+
 def leads_outside(path: Path, root: Path) -> bool:
     """Whether `path`, an entry of `root`, is a link to another place."""
     return os.path.realpath(path) != os.path.join(os.path.realpath(root), path.name)

@@ -376,6 +376,34 @@ MUTANTS = (
         "        hopeless = cell.state is State.FAILED and end.code in (0, CONFIG)\n",
         "tests/test_sweep_scheduler.py::test_every_end_has_its_state_and_the_sweep_its_exit_code",
     ),
+    Mutant(
+        "kept: a result of another run counts",
+        "tedg/store/kept.py",
+        '        if result.get("run_id") != run_id:\n',
+        "        if False:\n",
+        "tests/test_kept.py::test_damaged_files_are_named_and_never_count[of another run]",
+    ),
+    Mutant(
+        "kept: another result is written over",
+        "tedg/study/keep.py",
+        "    old, new = read_kept(target), json.loads(result)\n",
+        '    return ""\n    old, new = read_kept(target), json.loads(result)\n',
+        "tests/test_kept.py::test_keep_overwrites_no_other_result_and_says_what_it_does",
+    ),
+    Mutant(
+        "kept: a child begins though its parent has no weights",
+        "tedg/sweep/scheduler.py",
+        "    _train_needed_anew(cells)\n",
+        "",
+        "tests/test_kept.py::test_a_parent_is_trained_again_only_for_a_child_that_needs_its_weights",
+    ),
+    Mutant(
+        "totals: of the parent alone",
+        "tedg/run/totals.py",
+        'result.get("total_env_steps", own.get("env_steps"))',
+        'result.get("env_steps")',
+        "tests/test_totals.py::test_a_chain_counts_from_its_first_stage",
+    ),
 )
 
 

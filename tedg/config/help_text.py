@@ -74,6 +74,7 @@ _KEYS = {
     "eval.games": "held-out games at the end",
     "paths.output_dir": "where single runs lie",
     "paths.study": "name of a sweep; its runs lie in <paths.multirun_dir>/<study>",
+    "paths.experiments_dir": "results kept in <this>/<paths.study>/runs count as done; null: they do not",
     "run_dir": "an exact run directory instead",
 }
 

@@ -276,10 +276,14 @@ class CheckConfig:
 
 @dataclass(frozen=True, slots=True)
 class PathsConfig:
-    """Where run directories lie: single runs, and a sweep's runs in <multirun_dir>/<study>."""
+    """Where run directories lie: single runs, and a sweep's runs in <multirun_dir>/<study>.
+
+    Results that count without their run directories are kept in <experiments_dir>/<study>/runs; null: none.
+    """
 
     output_dir: str
     multirun_dir: str
+    experiments_dir: str | None
     study: Name
 
 

@@ -22,7 +22,7 @@ from tedg.config.run_config import RunConfig
 from tedg.config.sources import Sources, folder_of
 from tedg.config.typed import Faults, written_as_fractions
 from tedg.config.validation import validate
-from tedg.files import SLUG, unwritable
+from tedg.files import SLUG, kept_in, unwritable
 from tedg.spelling import did_you_mean
 
 
@@ -48,6 +48,14 @@ class Composed:
         paths = self.config.paths
         root = Path(paths.multirun_dir) / paths.study if self.sweep else Path(paths.output_dir)
         return root.expanduser()
+
+    @property
+    def kept_root(self) -> Path | None:
+        """Where results of the study's runs are kept without their weights; None where none count."""
+        paths = self.config.paths
+        if paths.experiments_dir is None:
+            return None
+        return kept_in(Path(os.path.expanduser(paths.experiments_dir)), paths.study)
 
 
 class Settling:

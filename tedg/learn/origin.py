@@ -20,6 +20,7 @@ class Origin:
     """What this session of a run writes into its checkpoints; empty for a run that nobody described."""
 
     meta: Mapping[str, Any]
+    env_steps_before: int = 0  # of the runs that its first weights come from; 0 also where that is not known
 
     @staticmethod
     def of(run_dir: Path) -> Origin:
@@ -29,7 +30,8 @@ class Origin:
             return Origin({})
         now = provenance["sessions"][-1]
         names = ("commit", *_SHARED)
-        return Origin({"run_id": provenance["run_id"], **{name: now.get(name) for name in names}})
+        meta = {"run_id": provenance["run_id"], **{name: now.get(name) for name in names}}
+        return Origin(meta, (provenance.get("before") or {}).get("env_steps") or 0)
 
     def check(self, saved: Checkpoint, warn: Callable[[str], None]) -> None:
         """Raises ConfigError for another run's checkpoint; warns where equality is not promised."""

@@ -265,6 +265,8 @@ class Trainer:
             **figures.policy_figures(result.probe),
             **result.metrics,
         }
+        if self.origin.env_steps_before:
+            metrics["total_env_steps"] = self.origin.env_steps_before + self.state.env_steps
         if self.state.border_kl is not None:
             metrics["stage/border_kl"] = self.state.border_kl
         norm = float(metrics["context/norm"])

@@ -18,9 +18,11 @@ from tedg.learn.setup import learner_threads, make_device
 from tedg.processes import WorkerError
 from tedg.run.held_out import known_and_missing
 from tedg.run.identity import command
+from tedg.run.kept import show_kept
 from tedg.run.provenance import code_digest, session
 from tedg.run.starts import Start, place
 from tedg.run.summary import result_lines
+from tedg.run.totals import spent_before, totals
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.slurm import requeue
 from tedg.store import rundir
@@ -62,6 +64,8 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     done = read_result(run_dir)
     if done is not None:
         return _show(config, start, run_dir, done, say)
+    if start.kept is not None:
+        return Result(start.run_id, start.kept, show_kept(config, start.kept, say), trained=False)
     require_room(config, device)
     rundir.make(run_dir)
     with rundir.owned(run_dir):
@@ -84,17 +88,20 @@ def _train_to_the_end(
     composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any], train: Train, say: Say
 ) -> dict[str, Any]:
     """Begin or resume the run in a directory that this process owns; the result, which is written too."""
-    begun = _begin(composed, start, run_dir, now)
+    begun, before = _begin(composed, start, run_dir, now)
     say(f"run {start.run_id} in {run_dir}")
     if start.note is not None:
         say(start.note)
+    if None in before.values():
+        say(f"{start.directory} does not say all that was spent on its weights: totals will be null")
     if begun:
         say("this run was begun before and goes on from its newest checkpoint")
     try:
         with stop_on_signals() as stop:
             outcome = train(composed.config, run_dir, start.directory, stop)
     except DivergedError as error:
-        values = _finish(run_dir, start, {**error.result, "status": "diverged", "reason": str(error)})
+        failed = {**error.result, **totals(composed.config, error.result, before)}
+        values = _finish(run_dir, start, {**failed, "status": "diverged", "reason": str(error)})
         _check(composed.config, run_dir, values, say)
         raise
     except Stopped as error:
@@ -105,11 +112,17 @@ def _train_to_the_end(
     except (StorageError, WorkerError):
         say(f"when that is repaired, go on with: {command(composed)}")
         raise
-    return _finish(run_dir, start, {**outcome, "status": "finished"})
+    sums = totals(composed.config, outcome, before)
+    return _finish(run_dir, start, {**outcome, **sums, "status": "finished"})
 
 
-def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any]) -> bool:
-    """Write config.yaml and provenance.json; whether the run was begun by an earlier process."""
+def _begin(
+    composed: Composed, start: Start, run_dir: Path, now: Mapping[str, Any]
+) -> tuple[bool, dict[str, Any]]:
+    """Write config.yaml and provenance.json.
+
+    Returns whether the run was begun by an earlier process, and what was spent before it.
+    """
     provenance = rundir.read_provenance(run_dir)
     begun = provenance is not None
     if provenance is None:
@@ -125,9 +138,11 @@ def _begin(composed: Composed, start: Start, run_dir: Path, now: Mapping[str, An
             "parent_dir": parent_dir,
             "sessions": [],
         }
+    # As it was at the first start: the parent may be gone later.
+    before: dict[str, Any] = provenance.setdefault("before", spent_before(start.directory))
     provenance["sessions"].append(dict(now))
     write_json(run_dir / rundir.PROVENANCE, provenance)
-    return begun
+    return begun, before
 
 
 def _require_no_other(config: RunConfig, start: Start, run_dir: Path) -> None:

@@ -129,12 +129,12 @@ def _command(sources: Sources, sweep: bool, overrides: Sequence[str]) -> str:
     return " ".join([*variables, shlex.join([sys.executable, "-m", "tedg.train", *parts])])
 
 
-def parent_command(composed: Composed) -> str:
-    """The command line that trains the parent stage of this run, as a run of its own."""
+def parent_command(composed: Composed, *more: str) -> str:
+    """The command line that trains the parent stage of this run, alone and with `more` overrides."""
     own = (*composed.hydra_overrides, *composed.overrides)
     kept = tuple(line for line in own if not _only_for_child(line))
     stage = f"stage={composed.config.stage['parent']}"
-    return command(replace(composed, sweep=False), (*kept, stage))
+    return command(replace(composed, sweep=False), (*kept, stage, *more))
 
 
 def _key(override: str) -> str:

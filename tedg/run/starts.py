@@ -13,6 +13,8 @@ from tedg.run.identity import earlier_id, parent_command, parent_of, run_id, wei
 from tedg.store.results import read_result
 from tedg.store.rundir import RESULT, WEIGHTS, find, named, read_provenance
 
+ANEW = "paths.experiments_dir=null"  # with it, a run does not look for a result that is kept
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -23,6 +25,7 @@ class Start:
     parent: str | None = None  # run id, or digest of weights, that the first weights come from; None: fresh
     directory: Path | None = None  # run directory that holds those weights
     note: str | None = None  # what to tell the user about it
+    kept: Path | None = None  # where the run's result is kept without its weights: it is done
 
     @staticmethod
     def of(
@@ -58,12 +61,15 @@ def possible_starts(composed: Composed, places: Sequence[Path]) -> list[Start]:
         return [fresh]
     found = list(_finished(parent_run, places))
     own, before = config.stage["name"], config.stage["parent"]
+    kept = _kept_chain(parent_run)
     inherited = [
         Start.of(config, start.run_id, path, f"stage {own} continues from {path}") for start, path in found
     ]
     note = (
         f"stage {own} starts with fresh weights: no finished run of stage {before} with these settings is in "
-        f"{' or '.join(str(root) for root in places)}; to make it: {parent_command(composed)}"
+        f"{' or '.join(str(root) for root in places)}"
+        + (f" (its result is kept in {kept[1]}, without weights)" if kept else "")
+        + f"; to make it: {parent_command(composed, *([ANEW] if kept else []))}"
     )
     return [*inherited, replace(fresh, note=note)]
 
@@ -71,7 +77,8 @@ def possible_starts(composed: Composed, places: Sequence[Path]) -> list[Start]:
 def place(composed: Composed) -> tuple[Start, Path]:
     """The start to take, and the run's directory. A run that has begun keeps its start.
 
-    Raises ConfigError for a directory that holds another run, and for a path that has no weights.
+    Where its result is kept elsewhere and not in that directory, the start says so. Raises ConfigError for a
+    directory that holds another run, and for a path that has no weights.
     """
     config = composed.config
     own = composed.root
@@ -83,8 +90,41 @@ def place(composed: Composed) -> tuple[Start, Path]:
     for start in starts:
         existing = start.find([own])
         if existing is not None and (start is starts[0] or not (existing[1] / RESULT).exists()):
-            return existing
-    return starts[0], named(own, config.name, starts[0].run_id)
+            return kept_start(composed, *existing)
+    # Where its parent's weights are not here, the run that began from them may be kept all the same.
+    chained = _kept_chain(composed) if starts[0].parent is None and config.init_from == "auto" else None
+    if chained is not None:
+        return _as_kept(composed, *chained)
+    return kept_start(composed, starts[0], named(own, config.name, starts[0].run_id))
+
+
+def kept_start(composed: Composed, start: Start, run_dir: Path) -> tuple[Start, Path]:
+    """The start and its directory, which takes the name of a kept one where it has no result itself."""
+    places = _places_of_kept(composed)
+    if (run_dir / RESULT).exists() or (found := start.find(places)) is None:
+        return start, run_dir
+    return _as_kept(composed, *found)
+
+
+def _as_kept(composed: Composed, start: Start, directory: Path) -> tuple[Start, Path]:
+    return replace(start, kept=directory), composed.root / directory.name
+
+
+def _kept_chain(composed: Composed) -> tuple[Start, Path] | None:
+    """Where the run is kept that began from its parent stage's run, which began from its own, and so on."""
+    places = _places_of_kept(composed)
+    return _chain(composed).find(places) if places else None
+
+
+def _chain(composed: Composed) -> Start:
+    """The start from the parent stage's run, which began from its own parent's, and so on."""
+    parent = parent_of(composed)
+    return Start.of(composed.config, None if parent is None else _chain(parent).run_id)
+
+
+def _places_of_kept(composed: Composed) -> list[Path]:
+    folder = composed.kept_root
+    return [folder] if folder is not None and folder.is_dir() else []
 
 
 def roots(composed: Composed) -> list[Path]:

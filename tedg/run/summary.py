@@ -22,7 +22,10 @@ _HIDDEN = (
 def result_lines(values: Mapping[str, Any]) -> Iterator[str]:
     """What a run reached: totals, then a table of the players on the held-out games."""
     yield f"status {values.get('status')}"
+    alone = values.get("total_env_steps") == values.get("env_steps")
     for key, value in values.items():
+        if alone and key.startswith("total_"):
+            continue
         if key not in _HIDDEN and value is not None:
             yield f"{key.replace('_', ' ')}: {_text(value)}"
     players = values.get("evaluation")

@@ -25,7 +25,7 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
     content = read_json(path)
     if content is None:
         return None
-    for fault in _faults(content):
+    for fault in result_faults(content):
         raise StorageError(
             f"{path} is damaged: {fault}; put back a copy of it, or remove it: then the run goes on from its "
             "newest checkpoint and writes it again"
@@ -33,14 +33,20 @@ def read_result(run_dir: Path) -> dict[str, Any] | None:
     return content
 
 
-def _faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong, the most basic first; keys that a version did not have may be missing."""
+def result_faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong, the most basic first; keys that an earlier version did not have may be missing."""
     status = content.get("status")
     if status not in STATUSES:
         yield f"its status is {status!r} and not one of {', '.join(STATUSES)}"
     for key in _COUNTS:
-        if key in content and not (type(content[key]) is int and content[key] >= 0):
+        if key in content and not _count(content[key]):
             yield f"{key} is no count"
+    for key in ("total_env_steps", "total_episodes"):
+        if not (content.get(key) is None or _count(content[key])):
+            yield f"{key} is no count"
+    budget = content.get("total_budget")
+    if budget is not None and not (isinstance(budget, Mapping) and all(map(_count, budget.values()))):
+        yield "total_budget is no group of counts"
     if not isinstance(content.get("warnings", []), list):
         yield "warnings is no list"
     players = content.get("evaluation", {})
@@ -57,6 +63,10 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
         isinstance(value, str) if name == "missing" else _number(value) for name, value in figures.items()
     ):
         yield "liveness is no row of numbers"
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _number(value: Any) -> bool:

@@ -159,4 +159,17 @@ def read_provenance(run_dir: Path) -> dict[str, Any] | None:
     listed = isinstance(sessions, list) and sessions and all(isinstance(one, dict) for one in sessions)
     if not listed or not isinstance(content.get("run_id"), str):
         raise StorageError(f"{path} does not say which run this is: it needs a run_id and sessions")
+    if "before" in content and not _spent(content["before"]):
+        raise StorageError(f"{path} is damaged: before needs env_steps, episodes and budget")
     return content
+
+
+def _spent(before: Any) -> bool:
+    """Whether this says what was spent before a run, as provenance.json does."""
+    if not isinstance(before, dict) or before.keys() != {"env_steps", "episodes", "budget"}:
+        return False
+    budget = before["budget"]
+    if not (budget is None or isinstance(budget, dict)):
+        return False
+    numbers = [before["env_steps"], before["episodes"], *(budget or {}).values()]
+    return all(number is None or type(number) is int for number in numbers)

@@ -37,7 +37,7 @@ class RunLog:
             )
         self._mirror: TensorBoardMirror | None = None
         if tensorboard:
-            resume_step = env_steps + 1 if update else None
+            resume_step = rows[-1].get("total_env_steps", env_steps) + 1 if update else None
             self._mirror = TensorBoardMirror(run_dir / "tensorboard", warn, resume_step)
 
     def append(
@@ -59,7 +59,8 @@ class RunLog:
         for log in self._logs:
             log.flush()
         if self._mirror is not None:
-            self._mirror.write(env_steps, {**metrics, **timing})
+            # A stage's curve begins where its parent's ended.
+            self._mirror.write(metrics.get("total_env_steps", env_steps), {**metrics, **timing})
 
     def sync(self) -> None:
         """Force all rows to the disk; called before a checkpoint that counts on them."""

@@ -47,6 +47,12 @@ def add_to_study(folder: Path, command: str, cells: Mapping[str, Mapping[str, An
         write_json(folder / STUDY, content)
 
 
+def steps(own: int | None, total: int | None) -> str:
+    """A cell's env steps in a table, and those with the stages before it where that is more."""
+    text = "-" if own is None else f"{own:,}"
+    return text if total in (None, own) else f"{text} ({total:,} in all)"
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else changes the file meanwhile."""

@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tedg.errors import CONFIG, DONE, INTERRUPTED, ConfigError, TedgError
+from tedg.errors import CONFIG, DONE, FAILED, INTERRUPTED, ConfigError, TedgError
+from tedg.files import kept_in
 from tedg.inert import inert
 from tedg.store.study import read_study
 from tedg.study import text
@@ -26,10 +28,10 @@ _MORE = """\
 STUDY is the name of a folder in --root, or a path. CELL is a label as `show` prints it, a part of it that
 fits one cell only ('seed=3'), the name of a run's directory, or a run's id.
 
-Every command takes --root FOLDER and --json, prune takes --yes.
+Every command takes --root FOLDER, --experiments FOLDER and --json, prune takes --yes.
 
 exit codes:
-  0 done   1 the retried cell failed   2 wrong usage   3 the retried cell diverged
+  0 done   1 the retried cell failed, or keep left something out   2 wrong usage   3 the retried cell diverged
   4 a file cannot be read or written"""
 
 
@@ -41,18 +43,20 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what is asked; returns the exit code."""
     given = _parser().parse_args(list(arguments))
-    root = Path(given.root).expanduser()
+    root, kept = Path(given.root).expanduser(), Path(given.experiments).expanduser()
     try:
         if given.what == "list":
-            return _list(root, given.json)
-        study = find_study(root, given.study)
+            return _list(root, kept, given.json)
+        study = find_study(root, given.study, kept)
         if given.what == "retry":
-            return _retry(study, given.cell, given.json)
+            return _retry(study, kept, given.cell, given.json)
         if given.what == "prune":
-            return _prune(study, given.yes, given.json)
+            return _prune(study, kept, given.yes, given.json)
         if given.what == "watch":
-            return _watch(study, given.json)
-        return _failed(study, given.json) if given.what == "failed" else _show(study, given.json)
+            return _watch(study, kept, given.json)
+        if given.what == "keep":
+            return _keep(study, kept, given.json)
+        return _failed(study, kept, given.json) if given.what == "failed" else _show(study, kept, given.json)
     except TedgError as error:
         print(inert(f"error: {error}"), file=sys.stderr)
         return error.exit_code
@@ -70,12 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     each = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", default="multirun", help="folder of the studies (default: multirun)")
+    own = "folder of the studies' kept results (default: experiments)"
+    common.add_argument("--experiments", default="experiments", help=own)
     common.add_argument("--json", action="store_true", help="print JSON")
     each.add_parser("list", parents=[common], help="all studies")
     for name, what in (
         ("show", "the cells of a study and how they stand"),
         ("failed", "the cells that failed, were lost, diverged or are blocked, with the ends of their logs"),
         ("retry", "train one cell again: from its newest checkpoint, or anew if it diverged"),
+        (
+            "keep",
+            "copy what is small of runs that have ended to experiments/STUDY/runs: they count as done",
+        ),
         ("prune", "remove the checkpoints of finished cells; asks first"),
         ("watch", "show a study again and again until nothing in it moves"),
     ):
@@ -96,8 +106,8 @@ def _print(content: Any) -> None:
     print(json.dumps(content, indent=2), flush=True)
 
 
-def _list(root: Path, as_json: bool) -> int:
-    found = {study.name: cells(study) for study in studies(root)}
+def _list(root: Path, kept: Path, as_json: bool) -> int:
+    found = {study.name: cells(study, kept) for study in studies(root, kept)}
     sizes = {name: sum(cell["bytes"] for cell in every) for name, every in found.items()}
     if as_json:
         _print(
@@ -116,8 +126,8 @@ def _list(root: Path, as_json: bool) -> int:
     return DONE
 
 
-def _show(study: Path, as_json: bool) -> int:
-    every = cells(study)
+def _show(study: Path, kept: Path, as_json: bool) -> int:
+    every = cells(study, kept)
     commands = read_study(study)["commands"]
     if as_json:
         _print({"study": study.name, "commands": commands, "cells": every})
@@ -130,8 +140,8 @@ def _show(study: Path, as_json: bool) -> int:
     return DONE
 
 
-def _failed(study: Path, as_json: bool) -> int:
-    bad = [cell for cell in cells(study) if cell["state"] in _BAD or cell["check_failed"]]
+def _failed(study: Path, kept: Path, as_json: bool) -> int:
+    bad = [cell for cell in cells(study, kept) if cell["state"] in _BAD or cell["check_failed"]]
     if as_json:
         _print([{**cell, "log_end": log_end(cell)} for cell in bad])
         return DONE
@@ -148,10 +158,14 @@ def _failed(study: Path, as_json: bool) -> int:
     return DONE
 
 
-def _retry(study: Path, asked: str, as_json: bool) -> int:
-    cell = find_cell(study, asked)
+def _retry(study: Path, kept: Path, asked: str, as_json: bool) -> int:
+    cell = find_cell(study, asked, kept)
     if cell["state"] == "running":
         raise ConfigError(f"{cell['label']} is running ({cell['reason']})")
+    if cell["kept"]:
+        raise ConfigError(
+            f"the result of {cell['label']} is kept in {cell['kept']}; to train it anew, remove that"
+        )
     if cell["state"] == "done" and not cell["check_failed"]:
         raise ConfigError(f"{cell['label']} is done; to train it anew, move {cell['directory']} away first")
     if not cell["arguments"]:
@@ -168,7 +182,7 @@ def _retry(study: Path, asked: str, as_json: bool) -> int:
     cwd = there if there is not None and Path(there).is_dir() else None  # what paths were relative to
     done = subprocess.run(command, check=False, cwd=cwd, stdout=sys.stderr if as_json else None)
     if as_json:
-        _print(find_cell(study, cell["name"]))
+        _print(find_cell(study, cell["name"], kept))
     return done.returncode if done.returncode >= 0 else CONFIG
 
 
@@ -179,8 +193,8 @@ def _aside(directory: Path) -> Path:
     )
 
 
-def _prune(study: Path, agreed: bool, as_json: bool) -> int:
-    found = prunable(cells(study))
+def _prune(study: Path, kept: Path, agreed: bool, as_json: bool) -> int:
+    found = prunable(cells(study, kept))
     total = sum(map(checkpoint_bytes, found))
     if found and not agreed:
         print(
@@ -200,12 +214,28 @@ def _prune(study: Path, agreed: bool, as_json: bool) -> int:
     return DONE
 
 
-def _watch(study: Path, as_json: bool) -> int:
+def _keep(study: Path, kept: Path, as_json: bool) -> int:
+    from tedg.study.keep import LEFT, keep  # imports numpy
+
+    found = keep(cells(study, kept), kept_in(kept, study.name))
+    if as_json:
+        _print([asdict(one) for one in found])
+    else:
+        for one in found:
+            if one.what in LEFT:
+                _say(f"{one.name}: {one.what}: {one.reason}")
+        total = sum(one.bytes for one in found)
+        counts = ", ".join(f"{number} {what}" for what, number in Counter(one.what for one in found).items())
+        _say(f"{counts or 'no runs'}; {text.size(total)} in {kept_in(kept, study.name)}")
+    return FAILED if any(one.what in LEFT for one in found) else DONE
+
+
+def _watch(study: Path, kept: Path, as_json: bool) -> int:
     while True:
-        every = cells(study)
+        every = cells(study, kept)
         if sys.stdout.isatty() and not as_json:
             print("\x1b[H\x1b[2J", end="")
-        _show(study, as_json)
+        _show(study, kept, as_json)
         if not any(cell["state"] == "running" for cell in every):
             return DONE
         time.sleep(WATCH_SECONDS)

@@ -3,52 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tedg.errors import ConfigError, StorageError
-from tedg.files import read_json
+from tedg.files import kept_in, read_json
 from tedg.spelling import did_you_mean
-from tedg.store.rundir import CHECKPOINTS, CONFIG, PROVENANCE, owner
+from tedg.store.kept import read_kept
+from tedg.store.rundir import CHECKPOINTS, CONFIG, PROVENANCE, RESULT, owner, read_config
 from tedg.store.study import LOGS, read_study
 
 _UNSETTLED = ("running", "elsewhere")
 _END = 20  # lines of a log that are shown
 
 
-def studies(root: Path) -> list[Path]:
-    """The folders below `root` that hold runs of sweeps; ConfigError where there is no such folder."""
-    if not root.is_dir():
+def studies(root: Path, experiments: Path) -> list[Path]:
+    """Folders in `root` of studies with runs there, or kept ones; ConfigError where there is no `root`."""
+    kept = [path.name for path in _folders(experiments) if _runs(kept_in(experiments, path.name))]
+    if not root.is_dir() and not kept:
         raise ConfigError(f"there is no folder {root}; --root names the one that holds the studies")
-    return sorted(
-        path for path in root.iterdir() if path.is_dir() and (_runs(path) or read_study(path)["cells"])
-    )
+    own = [path.name for path in _folders(root) if _runs(path) or read_study(path)["cells"]]
+    return [root / name for name in sorted({*own, *kept})]
 
 
-def find_study(root: Path, name: str) -> Path:
-    """The folder of a study: its name below `root`, or its path; ConfigError naming the nearest one."""
+def find_study(root: Path, name: str, experiments: Path) -> Path:
+    """The folder of a study: its name below `root`, or its path; ConfigError naming the nearest one.
+
+    There is no such folder yet where all runs of the study are kept ones.
+    """
     for path in (root / name, Path(name)):
         if path.is_dir():
             return path
+    if kept_in(experiments, name).is_dir():
+        return root / name
     known = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
     raise ConfigError(f"there is no study {name} in {root}{did_you_mean(name, known)}")
 
 
-def cells(study: Path) -> list[dict[str, Any]]:
+def cells(study: Path, experiments: Path) -> list[dict[str, Any]]:
     """Every cell of a study in the order of its sweeps, then runs that are in no study.json.
 
     Keys are those of study.json with `name` (of the directory) and `bytes`. A state is what the run itself
-    says, where that is more than the study knows: a driver may have died. Raises StorageError.
+    says, where that is more than the study knows: a driver may have died. Where it has no result and one is
+    kept, `kept` says where, and the state is that one's. Raises StorageError.
     """
     known = read_study(study)["cells"]
-    found = [_cell(study, name, entry) for name, entry in known.items()]
-    return found + [_cell(study, path.name, {}) for path in _runs(study) if path.name not in known]
+    kept = {path.name: path for path in _runs(kept_in(experiments, study.name))}
+    others = dict.fromkeys(path.name for path in (*_runs(study), *kept.values()) if path.name not in known)
+    found = [_cell(study, name, entry) for name, entry in (known | {name: {} for name in others}).items()]
+    return [_with_kept(cell, kept.get(cell["name"])) for cell in found]
 
 
-def find_cell(study: Path, asked: str) -> dict[str, Any]:
+def find_cell(study: Path, asked: str, experiments: Path) -> dict[str, Any]:
     """The cell with this label, directory or id, or part of a label; ConfigError where it is not one."""
-    every = cells(study)
+    every = cells(study, experiments)
     for key in ("label", "name", "run_id"):
         exact = [cell for cell in every if cell[key] == asked]
         if len(exact) == 1:
@@ -96,6 +105,7 @@ def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
                 "run_id",
                 "seed",
                 "env_steps",
+                "total_env_steps",
                 "score",
                 "seconds",
                 "parent",
@@ -120,18 +130,11 @@ def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 def _as_the_run_says(directory: Path, cell: dict[str, Any]) -> dict[str, Any]:
     try:
-        result = read_json(directory / "result.json")
+        result = read_json(directory / RESULT)
     except StorageError as error:
         return {"state": "failed", "reason": str(error)}
     if result is not None:
-        diverged = result.get("status") == "diverged"
-        policy = (result.get("evaluation") or {}).get("policy") or {}
-        return {
-            "state": "diverged" if diverged else "done",
-            "reason": str(result.get("reason") or "") if diverged else "",
-            "env_steps": result.get("env_steps"),
-            "score": policy.get("mean_score"),
-        }
+        return _ended(result)
     if (process := owner(directory)) is not None:
         return {"state": "running", "reason": f"by {process}"}
     if cell["state"] in _UNSETTLED:
@@ -141,6 +144,35 @@ def _as_the_run_says(directory: Path, cell: dict[str, Any]) -> dict[str, Any]:
     if cell["state"] == "unknown" and (directory / PROVENANCE).is_file():
         return {"state": "stopped", "reason": "it has begun and not ended"}
     return {}
+
+
+def _ended(result: Mapping[str, Any]) -> dict[str, Any]:
+    diverged = result.get("status") == "diverged"
+    policy = (result.get("evaluation") or {}).get("policy") or {}
+    return {
+        "state": "diverged" if diverged else "done",
+        "reason": str(result.get("reason") or "") if diverged else "",
+        "env_steps": result.get("env_steps"),
+        "total_env_steps": result.get("total_env_steps"),
+        "score": policy.get("mean_score"),
+    }
+
+
+def _with_kept(cell: dict[str, Any], kept: Path | None) -> dict[str, Any]:
+    """The cell as its kept result says, where it has none of its own."""
+    if kept is None or cell["state"] == "running" or (Path(cell["directory"]) / RESULT).exists():
+        return {**cell, "kept": None}
+    if not Path(cell["directory"]).is_dir():
+        cell = {**cell, "directory": str(kept), "bytes": _size(kept)}
+    try:
+        said = {"seed": read_config(kept).get("seed"), **_ended(read_kept(kept))}
+    except StorageError as error:
+        said = {"state": "failed", "reason": str(error)}
+    return {**cell, **said, "kept": str(kept)}
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
 
 
 def _runs(study: Path) -> list[Path]:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tedg.store.study import steps
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -27,8 +29,9 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             (
                 cell["label"],
                 _or_dash(cell["seed"]),
-                f"{cell['state']}{' (check failed)' if cell['check_failed'] else ''}",
-                "-" if cell["env_steps"] is None else f"{cell['env_steps']:,}",
+                f"{cell['state']}{' (kept)' if cell['kept'] else ''}"
+                f"{' (check failed)' if cell['check_failed'] else ''}",
+                steps(cell["env_steps"], cell["total_env_steps"]),
                 "-" if cell["score"] is None else f"{cell['score']:.1f}",
                 "-" if not cell["seconds"] else duration(cell["seconds"]),
                 size(cell["bytes"]),

@@ -56,6 +56,12 @@ def sweep(asked: Sweep) -> int:
         if len(cells) < len(asked.jobs):
             display.say(f"{len(asked.jobs)} jobs are {len(cells)} runs: some say the same in other words")
         display.say(f"study {', '.join(map(str, roots))}: {known}")
+        if kept := [cell for cell in cells if cell.kept is not None and cell.state is not State.FAILED]:
+            places = ", ".join(dict.fromkeys(str(cell.kept.parent) for cell in kept if cell.kept is not None))
+            display.say(f"of these, {len(kept)} are known by results that are kept in {places}")
+        for cell in cells:
+            if cell.state in OPEN and cell.reason:
+                display.notice(cell, cell.reason)
         if number := _by_other_code(cells):
             display.say(
                 f"of these, {number} were trained by other code; remove their directories to train anew"
@@ -106,7 +112,7 @@ def remember(cells: Sequence[Cell]) -> None:
 
 def _by_other_code(cells: Sequence[Cell]) -> int:
     """How many of those that are done were trained by another version of the code."""
-    done = [read_provenance(cell.directory) for cell in cells if cell.state is State.DONE]
+    done = [read_provenance(cell.kept or cell.directory) for cell in cells if cell.state is State.DONE]
     now = code_digest() if done else None
     return sum(known is not None and known["sessions"][-1].get("code") != now for known in done)
 
@@ -185,10 +191,12 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "reason": cell.reason,
         "check_failed": cell.check_failed,
         "env_steps": cell.env_steps,
+        "total_env_steps": cell.total_env_steps,
         "score": cell.score,
         "seconds": round(cell.seconds, 1),
         "attempts": cell.earlier_attempts + cell.attempts,
         "directory": str(cell.directory),
+        "kept": None if cell.kept is None else str(cell.kept),
         "log": str(cell.log),
         "parent": None if cell.parent is None else cell.parent.directory.name,
         "arguments": [*composed.sources.flags, "-m", *composed.hydra_overrides, *composed.overrides],

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from tedg.config.compose import Composed
 from tedg.errors import ConfigError
 from tedg.run.identity import parent_of, run_id
-from tedg.run.starts import Start, place
+from tedg.run.starts import Start, kept_start, place
 from tedg.store.rundir import named
 from tedg.sweep.cell import Cell, State
 from tedg.sweep.names import label, varied, with_telling_name
@@ -35,7 +35,7 @@ def plan(jobs: Sequence[Composed]) -> list[Cell]:
             before = _parent(job, by_id)
             if before is None:
                 start, directory = place(job)
-                cells[number] = Cell(job, own[number], start.run_id, directory)
+                cells[number] = Cell(job, own[number], start.run_id, directory, kept=start.kept)
             else:
                 parent = cell(before)
                 cells[number] = _child(job, own[number], parent)
@@ -56,7 +56,8 @@ def _child(job: Composed, label: str, parent: Cell) -> Cell:
     start = Start.of(job.config, parent.run_id)
     found = start.find([job.root])
     directory = found[1] if found is not None else named(job.root, job.config.name, start.run_id)
-    return Cell(job, label, start.run_id, directory, parent, State.WAITING)
+    start, directory = kept_start(job, start, directory)
+    return Cell(job, label, start.run_id, directory, parent, State.WAITING, kept=start.kept)
 
 
 def _each_once(cells: list[Cell]) -> list[Cell]:

@@ -144,7 +144,26 @@ def settle_known(cells: Sequence[Cell], notice: Notice) -> None:
         # A child that is done needs no parent any more.
         if _settled(cell) if cell.parent is None else cell.has_nothing_to_do():
             notice(cell, _end_of(cell))
+    _train_needed_anew(cells)
     let_children_go(cells, notice)
+
+
+def _train_needed_anew(cells: Sequence[Cell]) -> None:
+    """Parents whose results alone are kept are trained where a child needs their weights, and theirs too."""
+    while needing := [cell for cell in cells if cell.state in OPEN and _has_kept_parent(cell)]:
+        for cell in needing:
+            parent = cell.parent
+            if parent is None or parent.kept is None:
+                continue  # another child has asked for it
+            try:
+                parent.train_anew(cell)
+            except TedgError as error:
+                parent.state, parent.reason = State.FAILED, str(error)
+
+
+def _has_kept_parent(cell: Cell) -> bool:
+    parent = cell.parent
+    return parent is not None and parent.state is State.DONE and parent.kept is not None
 
 
 def let_children_go(cells: Sequence[Cell], notice: Notice) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tedg.inert import inert
-from tedg.store.study import LOGS
+from tedg.store.study import LOGS, steps
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.watch.progress import Clock, duration
 
@@ -116,8 +116,8 @@ def _row(cell: Cell, whole: bool) -> tuple[str, ...]:
     return (
         cell.label,
         str(cell.composed.config.seed),
-        f"{state} (check failed)" if cell.check_failed else state,
-        "-" if cell.env_steps is None else f"{cell.env_steps:,}",
+        f"{state} (check failed)" if cell.check_failed else f"{state} (kept)" if cell.kept else state,
+        steps(cell.env_steps, cell.total_env_steps),
         "-" if cell.score is None else f"{cell.score:.1f}",
         "-" if not cell.elapsed else duration(cell.elapsed),
         str(cell.log) if whole else f"{LOGS}/{cell.log.name}",

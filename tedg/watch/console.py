@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol, TextIO, runtime_checkable
 
 from tedg.inert import inert
-from tedg.watch.progress import Clock, Pace, figures, speed, usage
+from tedg.watch.progress import Clock, Pace, figures, speed, steps, usage
 from tedg.watch.progress import Progress as Progress
 
 LINE_SECONDS = 10.0  # least time between two plain lines
@@ -103,7 +103,7 @@ class PlainConsole:
         fields = [
             f"update {progress.update}",
             progress.stage,
-            f"{progress.env_steps:,} steps",
+            steps(progress),
             f"{progress.fraction:.1%}",
             f"eta {self._pace.eta()}",
             *speed(progress),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tedg.inert import inert
-from tedg.watch.progress import Clock, Pace, Progress, figures, speed, usage
+from tedg.watch.progress import Clock, Pace, Progress, figures, speed, steps, usage
 
 SHOWN_WARNINGS = 3
 
@@ -69,7 +69,7 @@ class LiveConsole:
         rows = _grid()
         bar = self._bar(progress.fraction, 24)
         _add(rows, "progress", f"{bar} {progress.fraction:.1%}, eta {self._pace.eta()}")
-        done = f"{progress.env_steps:,} steps, {progress.episodes:,} episodes, update {progress.update:,}"
+        done = f"{steps(progress)}, {progress.episodes:,} episodes, update {progress.update:,}"
         _add(rows, "done", done)
         _add(rows, "speed", ", ".join(speed(progress)))
         play = ("rollout/mean_return", "rollout/mean_score", "rollout/best_score", "rollout/deepest")

@@ -80,6 +80,12 @@ def usage(progress: Progress) -> list[float]:
     return [shares[k] for k in sorted((k for k in shares if k.isdigit()), key=int)]
 
 
+def steps(progress: Progress) -> str:
+    """Its env steps, and those with the stages before it where there are any."""
+    total = progress.metrics.get("total_env_steps")
+    return f"{progress.env_steps:,} steps" + (f" ({total:,} in all)" if total is not None else "")
+
+
 def speed(progress: Progress) -> list[str]:
     """Steps per second, and how the time splits between environments, acting and learning."""
     timing = progress.timing

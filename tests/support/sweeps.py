@@ -18,6 +18,8 @@ from tedg.sweep.launcher import Ended, Progress
 from tedg.sweep.plan import plan
 from tedg.sweep.scheduler import Scheduler, settle_known
 
+PLACES = {"output": "outputs", "multirun": "multirun", "experiments": "experiments"}
+
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> list[Composed]:
@@ -29,9 +31,8 @@ def jobs(root: Path, *overrides: str, seeds: int = 1) -> list[Composed]:
     """The jobs of a sweep over `overrides`, each with so many seeds, that writes below `root`."""
 
     def job(one: Composed, seed: int) -> Composed:
-        paths = replace(
-            one.config.paths, output_dir=f"{root}/outputs", multirun_dir=f"{root}/multirun", study="mine"
-        )
+        own = {f"{name}_dir": f"{root}/{place}" for name, place in PLACES.items()}
+        paths = replace(one.config.paths, study="mine", **own)
         config = replace(one.config, seed=seed, paths=paths)
         resolved = {**one.resolved, "seed": seed, "paths": asdict(paths)}
         return replace(one, config=config, resolved=resolved, overrides=(*one.overrides, f"seed={seed}"))
