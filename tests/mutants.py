@@ -391,7 +391,7 @@ MUTANTS = (
         "tests/test_kept.py::test_keep_overwrites_no_other_result_and_says_what_it_does",
     ),
     Mutant(
-        "kept: a child begins though its parent has no weights",
+        "kept: parents without weights begun from",
         "tedg/sweep/scheduler.py",
         "    _train_needed_anew(cells)\n",
         "",

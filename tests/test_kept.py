@@ -16,15 +16,14 @@ from typing import Any
 import pytest
 from support.settings import FASTEST, TINY
 from support.stand_ins import FakeTraining, Lines
-from support.sweeps import FakeLauncher, jobs, sweep
+from support.sweeps import FakeLauncher, add_games, jobs, sweep, with_games
 
 from tedg.config.compose import Composed, compose_all
-from tedg.envs.observation import EpisodeEnd
 from tedg.errors import CheckFailed, ConfigError, StorageError
 from tedg.files import read_json, write_json
 from tedg.run import app
 from tedg.store import rundir
-from tedg.store.games import read_games, write_games
+from tedg.store.games import read_games
 from tedg.study.__main__ import run
 from tedg.sweep import drive, scheduler
 from tedg.sweep.cell import Cell, State
@@ -42,19 +41,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scheduler, "TICK_SECONDS", 0)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def add_games(directory: Path, count: int, score: float = 2.0) -> None:
-    """What a run leaves that has played so many held-out games, with a row of metrics."""
-    games = {
-        seed: EpisodeEnd(0, seed, 9, score, score, 1, 9, "death") for seed in range(500000, 500000 + count)
-    }
-    write_games(directory, {"policy": games})
-    row = {"games": count, "mean_score": score, "standard_error": None}
-    result = read_json(directory / "result.json") or {}
-    write_json(directory / "result.json", {**result, "updates": 1, "evaluation": {"policy": row}})
-    metrics = {"update": 1, "env_steps": 128, "loss/total": 1.0, "rollout/mean_score": 0.1}
-    (directory / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")
 
 
 @pytest.fixture
@@ -75,10 +61,6 @@ def again(here: Path, labels: str = CHAIN) -> tuple[dict[str, Cell], list[str]]:
     launcher = FakeLauncher(4)
     cells, _ = sweep(asked, launcher)
     return cells, launcher.started
-
-
-def with_games(job: Composed, count: int) -> Composed:
-    return replace(job, config=replace(job.config, eval=replace(job.config.eval, games=count, players=())))
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

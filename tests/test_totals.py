@@ -1,4 +1,4 @@
-"""What a run spent with all runs before it, back to a fresh start: in result, rows and TensorBoard."""
+"""What a run spent with all before it, back to a fresh start: in its result, its rows and TensorBoard."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from support.settings import FASTEST, TINY
 from tedg.config.compose import Composed, compose_all
-from tedg.files import write_json, write_text
+from tedg.envs.observation import EpisodeEnd
+from tedg.files import read_json, write_json, write_text
 from tedg.run.starts import place
 from tedg.signals import StopFlag
 from tedg.store import rundir
+from tedg.store.games import write_games
 from tedg.sweep.cell import Cell
 from tedg.sweep.launcher import Ended, Progress
 from tedg.sweep.plan import plan
@@ -49,6 +52,24 @@ def finish(cell: Cell, status: str = "finished") -> None:
     write_json(directory / rundir.PROVENANCE, provenance)
     result = {"run_id": start.run_id, "status": status, "env_steps": 128, "reason": "NaN everywhere"}
     write_json(directory / rundir.RESULT, result)
+
+
+def with_games(job: Composed, count: int) -> Composed:
+    """The same job with so many held-out games of the policy alone."""
+    return replace(job, config=replace(job.config, eval=replace(job.config.eval, games=count, players=())))
+
+
+def add_games(directory: Path, count: int, score: float = 2.0) -> None:
+    """What a run leaves that has played so many held-out games, with a row of metrics."""
+    games = {
+        seed: EpisodeEnd(0, seed, 9, score, score, 1, 9, "death") for seed in range(500000, 500000 + count)
+    }
+    write_games(directory, {"policy": games})
+    row = {"games": count, "mean_score": score, "standard_error": None}
+    result = read_json(directory / "result.json") or {}
+    write_json(directory / "result.json", {**result, "updates": 1, "evaluation": {"policy": row}})
+    metrics = {"update": 1, "env_steps": 128, "loss/total": 1.0, "rollout/mean_score": 0.1}
+    (directory / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")
 
 
 class FakeLauncher:
