@@ -16,6 +16,7 @@ from tedg.files import read_json, write_json
 
 STUDY = "study.json"
 LOGS = "logs"  # one file for each cell, by the name of its directory
+JOBS = "slurm"  # what jobs of SLURM tell of each cell, and what they were submitted with
 _LOCK = "study.lock"
 _COMMANDS = 10  # that are kept
 
@@ -45,6 +46,39 @@ def add_to_study(folder: Path, command: str, cells: Mapping[str, Mapping[str, An
         for name, cell in cells.items():
             content["cells"][name] = {**content["cells"].get(name, {}), **cell}
         write_json(folder / STUDY, content)
+
+
+@contextmanager
+def recorded_jobs(folder: Path) -> Iterator[dict[str, str]]:
+    """The SLURM job of each cell by the name of its directory. Nobody else submits any meanwhile.
+
+    What is changed in it is kept, however the block ends. Raises StorageError.
+    """
+    with _alone(folder):
+        content = read_study(folder)
+        before = {name: cell["job"] for name, cell in content["cells"].items() if cell.get("job")}
+        jobs = dict(before)
+        try:
+            yield jobs
+        finally:
+            for name in [name for name, job in jobs.items() if job != before.get(name)]:
+                content["cells"].setdefault(name, {})["job"] = jobs[name]
+            if jobs != before:
+                write_json(folder / STUDY, content)
+
+
+def told_by_job(folder: Path, name: str, job: str) -> dict[str, Any] | None:
+    """What this job has told of the cell: `fraction`, `code`, ... (see sweep/slurm_job.py); None if nothing."""
+    try:
+        content = read_json(job_report(folder, name))
+    except StorageError:
+        return None
+    return content if content is not None and content.get("job") == job else None
+
+
+def job_report(folder: Path, name: str) -> Path:
+    """The file in which jobs tell of the cell whose directory has this name."""
+    return folder / JOBS / f"{name}.json"
 
 
 @contextmanager
