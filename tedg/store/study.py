@@ -68,12 +68,17 @@ def recorded_jobs(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def told_by_job(folder: Path, name: str, job: str) -> dict[str, Any] | None:
-    """What this job has told of the cell: `fraction`, `code`, ... (see sweep/slurm_job.py); None if nothing."""
+    """What this job has told of the cell (see sweep/slurm_job.py); None if it has told nothing."""
     try:
         content = read_json(job_report(folder, name))
     except StorageError:
         return None
     return content if content is not None and content.get("job") == job else None
+
+
+def job_name(folder: Path) -> str:
+    """What all jobs of the study are called in SLURM."""
+    return f"tedg-{folder.name}"
 
 
 def job_report(folder: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from tedg.study.cells import cells, checkpoint_bytes, find_cell, find_study, log
 from tedg.study.prune import prunable, prune
 
 WATCH_SECONDS = 5.0
+_MOVING = ("pending", "running")
 _BAD = ("failed", "lost", "diverged", "blocked")
 
 _MORE = """\
@@ -150,8 +151,8 @@ def _failed(study: Path, as_json: bool) -> int:
 
 def _retry(study: Path, asked: str, as_json: bool) -> int:
     cell = find_cell(study, asked)
-    if cell["state"] == "running":
-        raise ConfigError(f"{cell['label']} is running ({cell['reason']})")
+    if cell["state"] in _MOVING:
+        raise ConfigError(f"{cell['label']} is {cell['state']} ({cell['reason']})")
     if cell["state"] == "done" and not cell["check_failed"]:
         raise ConfigError(f"{cell['label']} is done; to train it anew, move {cell['directory']} away first")
     if not cell["arguments"]:
@@ -206,7 +207,7 @@ def _watch(study: Path, as_json: bool) -> int:
         if sys.stdout.isatty() and not as_json:
             print("\x1b[H\x1b[2J", end="")
         _show(study, as_json)
-        if not any(cell["state"] == "running" for cell in every):
+        if not any(cell["state"] in _MOVING for cell in every):
             return DONE
         time.sleep(WATCH_SECONDS)
 

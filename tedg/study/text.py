@@ -27,7 +27,7 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             (
                 cell["label"],
                 _or_dash(cell["seed"]),
-                f"{cell['state']}{' (check failed)' if cell['check_failed'] else ''}",
+                _state(cell),
                 "-" if cell["env_steps"] is None else f"{cell['env_steps']:,}",
                 "-" if cell["score"] is None else f"{cell['score']:.1f}",
                 "-" if not cell["seconds"] else duration(cell["seconds"]),
@@ -37,6 +37,14 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             for cell in cells
         ),
     )
+
+
+def _state(cell: dict[str, Any]) -> str:
+    if cell["check_failed"]:
+        return f"{cell['state']} (check failed)"
+    # Where SLURM says why a job waits, that is what a user wants to know.
+    in_slurm = cell["job"] and cell["state"] in ("pending", "running")
+    return f"{cell['state']} ({cell['reason']})" if in_slurm else cell["state"]
 
 
 def state_counts(cells: Iterable[dict[str, Any]]) -> str:

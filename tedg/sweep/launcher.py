@@ -46,8 +46,8 @@ class Ended:
 class Launcher(Protocol):
     """Starts cells and tells what becomes of them. No method waits for a cell."""
 
-    # Whether what it starts goes on without this process. Then a child is started with its parent and waits for
-    # that by itself, and a cell finds out by itself that another process owns its directory.
+    # Whether what it starts goes on without this process. Then a child is started with its parent and waits
+    # for that by itself, and a cell finds out by itself that another process owns its directory.
     detached: bool
 
     def has_room(self) -> bool:

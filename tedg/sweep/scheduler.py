@@ -68,7 +68,7 @@ class Scheduler:
                 self._leave_to(cell, other)
                 continue
             self._begin(cell)
-        # Detached children wait for their parents by themselves, so that a chain goes on without this process.
+        # Detached children wait for their parents by themselves: a chain goes on without this process.
         while self._launcher.detached and (ready := [cell for cell in self.cells if _follows(cell)]):
             for cell in ready:
                 self._begin(cell)

@@ -1,4 +1,4 @@
-"""What a job of SLURM does: trains its cell, and keeps a small file that says how that goes. It needs no driver."""
+"""What a job of SLURM does: trains its cell, without a driver, and keeps a file that says how that goes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Errand:
 
 
 def run(errand: Errand) -> NoReturn:
-    """Do the errand and end the process. SLURM is told 0 exactly where the run has weights for its children."""
+    """Do the errand and end the process; SLURM is told 0 exactly where there are weights for children."""
     code = FAILED
     try:
         job = _settle_in(errand)
@@ -53,8 +53,8 @@ def run(errand: Errand) -> NoReturn:
 
 def _settle_in(errand: Errand) -> str:
     """Its own log, and signals as tedg answers them; returns the job's id."""
-    # Instead of submitit's handlers, which would requeue the job as well, after counting how often. The run does
-    # it: on SIGUSR2 (walltime, preemption) it ends its update, saves, and asks for the requeue (tedg/slurm.py).
+    # In place of submitit's handlers. These would requeue a job from within a signal, and give up after a
+    # number of times. The run does it: on SIGUSR2 it ends its update, saves, and asks for it (tedg/slurm.py).
     startup.leave_on_signals()
     log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
@@ -85,7 +85,7 @@ def _train(errand: Errand, report: ReportFile) -> int:
 
 
 class ReportFile:
-    """A JSON file: `job`, `seconds` that it ran in all its starts, `fraction`, `env_steps`, `score`; at the end `code`.
+    """JSON with `job`, `seconds` in all its starts, `fraction`, `env_steps`, `score`; at the end `code`.
 
     `kind` and `message` are those of the error that it ended with.
     """

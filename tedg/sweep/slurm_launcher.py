@@ -1,7 +1,7 @@
 """Cells as jobs of SLURM, which go on without the driver: they save, are requeued, and follow their parents.
 
-submitit writes what a job needs and submits it. What becomes of jobs is asked of squeue and read from the files
-that they keep, for all of them at once.
+submitit writes what a job needs and submits it. What becomes of jobs is asked of squeue, for all at once, and
+read from the files that they keep.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from tedg import slurm
 from tedg.errors import ConfigError
-from tedg.store.study import JOBS, job_report, recorded_jobs, told_by_job
+from tedg.store.study import JOBS, job_name, job_report, recorded_jobs, told_by_job
 from tedg.sweep.cell import Cell, State
 from tedg.sweep.launcher import CANCELLED, NEVER_BEGAN, Ended, Progress, Waits
 from tedg.sweep.slurm_job import Errand, run
@@ -30,7 +30,7 @@ LONGEST_ARRAY = 1000  # SLURM's own limit, unless a cluster sets another
 
 
 class SlurmLauncher:
-    """What is started in one turn is submitted as one array, and each child as a job that depends on its parent's."""
+    """What is started in one turn is one array, and each child a job that depends on its parent's."""
 
     detached = True
 
@@ -40,7 +40,7 @@ class SlurmLauncher:
         self._batch: list[Cell] = []  # to be submitted
         self._jobs: dict[Cell, str] = {}  # parents before their children
         self._adopted: set[Cell] = set()  # whose jobs an earlier command submitted
-        self._silent: set[Cell] = set()  # whose jobs have ended without saying how, as it seemed when last asked
+        self._silent: set[Cell] = set()  # whose jobs have ended without a word, as it seemed last time
         self._asked_at = float("-inf")
         self._trouble = ""  # what was said last about a submission that failed
 
@@ -83,8 +83,8 @@ class SlurmLauncher:
             if known.state == "PENDING":
                 yield Waits(cell)
             elif known.state != "CONFIGURING":
-                fraction, steps = told.get("fraction", cell.fraction), told.get("env_steps", cell.env_steps or 0)
-                yield Progress(cell, fraction, steps, told.get("score"))
+                steps = told.get("env_steps", cell.env_steps or 0)
+                yield Progress(cell, told.get("fraction", cell.fraction), steps, told.get("score"))
             self._silent.discard(cell)
         elif told.get("code") is None and cell not in self._silent:
             self._silent.add(cell)  # on a shared file system, its last words may come a moment later
@@ -149,7 +149,7 @@ class SlurmLauncher:
 
     def _adopt(self, cell: Cell, job: str, known: Mapping[str, slurm.Job]) -> None:
         """Take over the job that another command has submitted for the cell, if it can still run."""
-        if job not in known or known[job].ended or known[job].name != _name(cell.composed.root):
+        if job not in known or known[job].ended or known[job].name != job_name(cell.composed.root):
             return
         if cell.parent is None or cell.parent.state is State.DONE or cell.parent in self._adopted:
             self._adopted.add(cell)
@@ -162,7 +162,7 @@ class SlurmLauncher:
     ) -> None:
         if not cells:
             return
-        own: dict[str, Any] = {**self._parameters, "job_name": _name(root)}
+        own: dict[str, Any] = {**self._parameters, "job_name": job_name(root)}
         own["array_parallelism"] = self._n_jobs or len(cells)
         if parent is not None:
             own["dependency"] = f"afterok:{self._jobs[parent]}"
@@ -188,10 +188,6 @@ def _errand(cell: Cell, root: Path) -> Errand:
     parent = None if cell.parent is None else cell.parent.directory.absolute()
     report = job_report(root.absolute(), cell.directory.name)
     return Errand(cell.composed, cell.directory.absolute(), cell.log.absolute(), report, parent)
-
-
-def _name(root: Path) -> str:
-    return f"tedg-{root.name}"
 
 
 def _folder(root: Path) -> Path:

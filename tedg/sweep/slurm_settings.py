@@ -1,4 +1,4 @@
-"""From the keys of hydra/launcher=slurm to what submitit is told; bad ones are refused before anything starts."""
+"""From the keys of hydra/launcher=slurm to what submitit is told; bad ones are refused before any job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from tedg.errors import ConfigError
 
-# As sbatch takes it, but for a number alone: YAML reads 4:00:00 without quotes as 14400, which would be minutes.
+# As sbatch takes it, but for a number alone: YAML reads 4:00:00 without quotes as 14400, which were minutes.
 _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+))?(?::(\d+))?)|(?:(?:(\d+):)?(\d+):(\d+))")
 _COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 # What submitit says by itself, and what the launcher decides.
@@ -31,16 +31,16 @@ def parameters(keys: Mapping[str, Any]) -> dict[str, Any]:
     more = {name.replace("_", "-"): value for name, value in keys["additional_parameters"].items()}
     for name in more:
         if name in _OURS or name.replace("-", "_") in keys:
-            own = f"set hydra.launcher.{name.replace('-', '_')}" if name not in _OURS else "tedg sets it itself"
-            raise ConfigError(f"hydra.launcher.additional_parameters.{name}: {own}")
+            instead = "tedg sets it itself" if name in _OURS else f"set {name.replace('-', '_')} beside it"
+            raise ConfigError(f"hydra.launcher.additional_parameters.{name}: {instead}")
     if missing := [name for name in _COMMANDS if shutil.which(name) is None]:
         raise ConfigError(
-            f"hydra/launcher=slurm: there is no {missing[0]} on this machine; start the sweep on a login node of "
-            "the cluster, or take hydra/launcher=local"
+            f"hydra/launcher=slurm: there is no {missing[0]} on this machine; start the sweep on a login "
+            "node, or take hydra/launcher=local"
         )
-    own = ("partition", "account", "qos", "cpus_per_task", "mem", "gpus_per_node", "signal_delay_s")
+    given = ("partition", "account", "qos", "cpus_per_task", "mem", "gpus_per_node", "signal_delay_s")
     return {
-        **{name: keys[name] for name in own if keys[name] is not None},
+        **{name: keys[name] for name in given if keys[name] is not None},
         "time": -(-seconds // 60),
         "setup": list(keys["setup"]),
         "stderr_to_stdout": True,
