@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -56,6 +57,7 @@ def _settle_in(errand: Errand) -> str:
     # In place of submitit's handlers. These would requeue a job from within a signal, and give up after a
     # number of times. The run does it: on SIGUSR2 it ends its update, saves, and asks for it (tedg/slurm.py).
     startup.leave_on_signals()
+    signal.signal(signal.SIGCONT, signal.SIG_DFL)
     log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -24,9 +24,9 @@ def parameters(keys: Mapping[str, Any]) -> dict[str, Any]:
     if keys["poll_seconds"] <= 0:
         raise ConfigError(f"hydra.launcher.poll_seconds={keys['poll_seconds']}: must be above 0")
     seconds = time_limit(keys["time"])
-    if keys["signal_delay_s"] >= seconds:
+    if 2 * keys["signal_delay_s"] > seconds:  # else a job might be told to end before it has begun to train
         raise ConfigError(
-            f"hydra.launcher.signal_delay_s={keys['signal_delay_s']}: must be less than time={keys['time']}"
+            f"hydra.launcher.signal_delay_s={keys['signal_delay_s']}: must be at most half of time={keys['time']}"
         )
     more = {name.replace("_", "-"): value for name, value in keys["additional_parameters"].items()}
     for name in more:

@@ -72,8 +72,21 @@ END
 }
 
 stop() {
+    export SLURM_CONF=$folder/slurm.conf
+    if scancel --me 2> /dev/null; then  # a job would outlive the daemons
+        for _ in $(seq 40); do
+            if [ -z "$(squeue -h 2> /dev/null)" ]; then break; fi
+            sleep 0.25
+        done
+    fi
     for name in slurmd slurmctld munged; do
-        if [ -f "$folder/$name.pid" ]; then kill "$(cat "$folder/$name.pid")" 2> /dev/null || true; fi
+        if [ ! -f "$folder/$name.pid" ]; then continue; fi
+        pid=$(cat "$folder/$name.pid")
+        kill "$pid" 2> /dev/null || true
+        for _ in $(seq 40); do  # until it is gone, or a zombie that nobody takes away
+            if ! grep -q "^State:.*[^Z] (" "/proc/$pid/status" 2> /dev/null; then break; fi
+            sleep 0.25
+        done
     done
 }
 
