@@ -26,7 +26,7 @@ def parameters(keys: Mapping[str, Any]) -> dict[str, Any]:
     seconds = time_limit(keys["time"])
     if 2 * keys["signal_delay_s"] > seconds:  # else a job might be told to end before it has begun to train
         raise ConfigError(
-            f"hydra.launcher.signal_delay_s={keys['signal_delay_s']}: must be at most half of time={keys['time']}"
+            f"hydra.launcher.signal_delay_s={keys['signal_delay_s']}: at most half of time={keys['time']}"
         )
     more = {name.replace("_", "-"): value for name, value in keys["additional_parameters"].items()}
     for name in more:
