@@ -19,9 +19,9 @@ from test_sweeps import REPOSITORY, Sweep, table
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
 CLUSTER = REPOSITORY / "tests" / "support" / "slurm_local.sh"
-# What becomes of a cell stands in a file named by its seed, and takes place at the 60th state batch that a job
-# looks at: in its second update, after a checkpoint. But for `fail`, nothing comes again. A command is given the
-# job's id, and a time limit in minutes that leaves it less than the three before which it is told.
+# What becomes of a cell stands in a file named by its seed, and takes place at the 60th state batch that a
+# job looks at: in its second update, after a checkpoint. But for `fail`, nothing comes again. A command is
+# given the job's id, and a time limit in minutes that leaves it less than the three before which it is told.
 MISHAPS = """
 import os, signal, subprocess, time
 from pathlib import Path
@@ -64,9 +64,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
     """Its configuration file; all of it is gone afterwards."""
     if "slurm" not in request.config.getoption("markexpr"):
         pytest.skip("starts daemons; make test-slurm runs it")
-    with tempfile.TemporaryDirectory(
-        prefix="slurm-"
-    ) as folder:  # munge refuses pytest's own, which is private
+    # Not in pytest's own folder, which is private: munge refuses it.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
         started = subprocess.run([CLUSTER, "start", folder], stdout=subprocess.PIPE, text=True, timeout=300)
         if started.returncode == 3:
             pytest.skip(started.stdout.strip())

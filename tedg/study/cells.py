@@ -156,7 +156,7 @@ def _as_the_run_says(directory: Path, cell: dict[str, Any], jobs: Jobs | None) -
 def _as_slurm_says(directory: Path, cell: dict[str, Any], jobs: Jobs | None) -> dict[str, Any]:
     """How a cell stands that had a job, and was not settled when its driver last looked."""
     number = cell["job"]
-    told = told_by_job(directory.parent, directory.name, number) or {}
+    told = told_by_job(directory.parent, cell["name"], number) or {}
     reached = {key: told[key] for key in ("env_steps", "score") if told.get(key) is not None}
     if jobs is None:
         return {**reached, "reason": f"job {number}; SLURM does not answer here"}

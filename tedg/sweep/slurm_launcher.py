@@ -60,7 +60,8 @@ class SlurmLauncher:
 
     def news(self) -> Iterator[Progress | Waits | Ended]:
         """What has become of the jobs; SLURM is asked every `poll_seconds` only."""
-        if not self._batch and time.monotonic() - self._asked_at < self._poll_seconds:
+        at_once = self._batch and not self._trouble
+        if not at_once and time.monotonic() - self._asked_at < self._poll_seconds:
             return
         known = slurm.jobs()
         self._asked_at = time.monotonic()
@@ -110,6 +111,7 @@ class SlurmLauncher:
             for root in dict.fromkeys(cell.composed.root for cell in batch):
                 cells = [cell for cell in batch if cell.composed.root == root]
                 yield from self._submit(root, cells, known)
+            self._trouble = ""
         except FailedJobError as error:
             self._batch = [cell for cell in batch if cell not in self._jobs]
             said = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
@@ -139,7 +141,6 @@ class SlurmLauncher:
                     if cell not in heads and cell.parent is not None:
                         self._array(root, [cell], recorded, cell.parent)
         finally:
-            self._trouble = ""
             for cell in cells:
                 if cell in self._jobs and cell not in before:
                     cell.job = self._jobs[cell]
