@@ -46,9 +46,19 @@ def jobs() -> dict[str, Job] | None:
     return found
 
 
+def own_job() -> str | None:
+    """The job that this process belongs to, `12` or `12_3`; None outside of any.
+
+    SLURM_JOB_ID alone will not do: for one task of an array it is the number of the whole array.
+    """
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    job = os.environ.get("SLURM_JOB_ID")
+    return job if job is None or array is None or task is None else f"{array}_{task}"
+
+
 def requeue(say: Callable[[str], None]) -> None:
     """Put the SLURM job that this process belongs to back into the queue; outside of a job, do nothing."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = own_job()
     if job is None:
         return
     try:

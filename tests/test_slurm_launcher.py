@@ -313,3 +313,19 @@ def test_squeue_is_read_as_it_answers(tmp_path: Path, monkeypatch: pytest.Monkey
     assert slurm.jobs() == {"12_3": Job("tedg-a|b", "PENDING", "Priority"), "9": Job("x", "RUNNING", "")}
     (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
     assert slurm.jobs() is None
+
+
+@pytest.mark.parametrize(("array", "asked"), [({}, "17"), ({"JOB": "12", "TASK": "3"}, "12_3")])
+def test_a_task_of_an_array_requeues_itself_alone(
+    array: dict[str, str], asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    for name, value in array.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_{name}_ID", value)
+    said: list[str] = []
+    slurm.requeue(said.append)
+    assert (tmp_path / "called").read_text() == f"requeue {asked}\n"
+    assert said == [f"job {asked} was put back into the queue"]

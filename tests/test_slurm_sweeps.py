@@ -27,6 +27,7 @@ import os, signal, subprocess, time
 from pathlib import Path
 import torch
 from tedg.models.fusion import ConcatFusion
+from tedg.slurm import own_job
 
 begun = time.monotonic()
 
@@ -52,7 +53,7 @@ class Fusion(ConcatFusion):
             if fate in ("raise", "fail"):
                 raise LookupError("nobody is at home")
             limit = int(time.monotonic() - begun) // 60 + 3
-            subprocess.run(fate.format(os.environ["SLURM_JOB_ID"], limit).split(), check=True)
+            subprocess.run(fate.format(own_job(), limit).split(), check=True)
             self.pause = 0.3 if "TimeLimit" in fate else 0.02  # to be there when SLURM acts on it
         time.sleep(self.pause)
         return super().forward(tokens, h_vis, h_logic, noise)
@@ -145,7 +146,8 @@ def test_jobs_end_as_local_cells_whatever_happens_to_them(
     sweep = make_jobs(*settings, "hydra.launcher.time=0:10:00", "hydra.launcher.signal_delay_s=180")
     preempted, requeued = "scancel --signal=USR2 {}", "scontrol requeue {}"
     out_of_time = "scontrol update jobid={} TimeLimit={}"
-    for seed, fate in enumerate(["raise", "kill", preempted, requeued, out_of_time]):
+    # The last of an array has a number that stands for all of them.
+    for seed, fate in enumerate(["raise", "kill", out_of_time, requeued, preempted]):
         sweep.fate(seed, fate)
     (tmp_path / "local").mkdir()
     local = Sweep(tmp_path / "local", *settings)

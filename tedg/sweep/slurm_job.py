@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tedg import startup, streams
+from tedg import slurm, startup, streams
 from tedg.config.compose import Composed
 from tedg.errors import CONFIG, FAILED, StorageError
 from tedg.files import read_json, write_json
@@ -63,8 +63,7 @@ def _settle_in(errand: Errand) -> str:
     os.dup2(log, 2)
     streams.secure()
     os.environ.update(dict.fromkeys(LIMITED, str(_cores())))
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    job = os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
+    job = slurm.own_job() or "none"
     now, start = time.strftime("%Y-%m-%d %H:%M:%S"), int(os.environ.get("SLURM_RESTART_COUNT", 0)) + 1
     where = f"process {os.getpid()} on {socket.gethostname()}, {_cores()} cores"
     print(f"--- {now}, job {job}, start {start}, {where}", flush=True)
