@@ -20,6 +20,7 @@ from tedg.store.study import STUDY, job_report
 from tedg.study.cells import cells as cells_of
 from tedg.sweep import slurm_job, slurm_launcher
 from tedg.sweep.cell import Cell, State
+from tedg.sweep.drive import _entry
 from tedg.sweep.plan import plan
 from tedg.sweep.scheduler import Scheduler, settle_known
 from tedg.sweep.slurm_settings import parameters, time_limit
@@ -329,3 +330,12 @@ def test_a_task_of_an_array_requeues_itself_alone(
     slurm.requeue(said.append)
     assert (tmp_path / "called").read_text() == f"requeue {asked}\n"
     assert said == [f"job {asked} was put back into the queue"]
+
+
+def test_a_cell_that_is_trained_here_has_its_job_no_longer(drive: Callable[..., Driver]) -> None:
+    driver = drive()
+    driver.turns()
+    (cell,) = driver.cells
+    assert "job" not in _entry(cell)
+    cell.state, cell.job = State.RUNNING, ""
+    assert _entry(cell)["job"] == ""
