@@ -379,7 +379,7 @@ MUTANTS = (
     Mutant(
         "slurm: a task requeues its whole array",
         "tedg/slurm.py",
-        "    return job if job is None or array is None or task is None else f\"{array}_{task}\"\n",
+        '    return job if job is None or array is None or task is None else f"{array}_{task}"\n',
         "    return job\n",
         "tests/test_slurm_launcher.py::test_a_task_of_an_array_requeues_itself_alone",
     ),

@@ -202,6 +202,6 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "arguments": [*composed.sources.flags, "-m", *composed.hydra_overrides, *composed.overrides],
         "working_directory": os.getcwd(),
         "driver": f"host {socket.gethostname()} pid {os.getpid()}",
-        # Jobs are recorded where they are submitted. A process of this machine ends what an earlier one counts for.
+        # Jobs are recorded where they are submitted; a process here takes the place of an earlier one.
         **({"job": ""} if cell.state is State.RUNNING and not cell.job else {}),
     }
