@@ -404,6 +404,27 @@ MUTANTS = (
         'result.get("env_steps")',
         "tests/test_totals.py::test_a_chain_counts_from_its_first_stage",
     ),
+    Mutant(
+        "slurm: a task requeues its whole array",
+        "tedg/slurm.py",
+        '    return job if job is None or array is None or task is None else f"{array}_{task}"\n',
+        "    return job\n",
+        "tests/test_slurm_launcher.py::test_a_task_of_an_array_requeues_itself_alone",
+    ),
+    Mutant(
+        "slurm: a second command submits again",
+        "tedg/sweep/slurm_launcher.py",
+        "            self._adopted.add(cell)\n            self._jobs[cell] = job\n",
+        "            pass\n",
+        "tests/test_slurm_launcher.py::test_jobs_are_submitted_once_by_any_number_of_commands",
+    ),
+    Mutant(
+        "slurm: a child begins with fresh weights",
+        "tedg/sweep/slurm_job.py",
+        "    if errand.parent is not None and not is_finished(errand.parent):\n",
+        "    if errand.parent is not None and is_finished(errand.parent):\n",
+        "tests/test_slurm_launcher.py::test_a_child_does_not_begin_without_its_parents_weights",
+    ),
 )
 
 

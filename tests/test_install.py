@@ -82,7 +82,7 @@ def test_a_wheel_has_the_sweeper_and_the_configuration(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     assert not (tmp_path / "site/hydra_plugins/__init__.py").exists()  # others' plugins are found beside ours
     code = "from tedg import files, train; assert 'site' in str(files.PACKAGE); train.main()"
-    asked = ["-m", "seed=0,1", "hydra.launcher.n_jobs=0"]
+    asked = ["-m", "seed=0,1", "hydra/launcher=site", "hydra.launcher.n_jobs=0"]
     done = subprocess.run(
         [sys.executable, "-c", code, *asked],
         cwd=tmp_path,

@@ -16,6 +16,7 @@ from tedg.files import read_json, write_json
 
 STUDY = "study.json"
 LOGS = "logs"  # one file for each cell, by the name of its directory
+JOBS = "slurm"  # what jobs of SLURM tell of each cell, and what they were submitted with
 _LOCK = "study.lock"
 _COMMANDS = 10  # that are kept
 
@@ -51,6 +52,44 @@ def steps(own: int | None, total: int | None) -> str:
     """A cell's env steps in a table, and those with the stages before it where that is more."""
     text = "-" if own is None else f"{own:,}"
     return text if total in (None, own) else f"{text} ({total:,} in all)"
+
+
+@contextmanager
+def recorded_jobs(folder: Path) -> Iterator[dict[str, str]]:
+    """The SLURM job of each cell by the name of its directory. Nobody else submits any meanwhile.
+
+    What is changed in it is kept, however the block ends. Raises StorageError.
+    """
+    with _alone(folder):
+        content = read_study(folder)
+        before = {name: cell["job"] for name, cell in content["cells"].items() if cell.get("job")}
+        jobs = dict(before)
+        try:
+            yield jobs
+        finally:
+            for name in [name for name, job in jobs.items() if job != before.get(name)]:
+                content["cells"].setdefault(name, {})["job"] = jobs[name]
+            if jobs != before:
+                write_json(folder / STUDY, content)
+
+
+def told_by_job(folder: Path, name: str, job: str) -> dict[str, Any] | None:
+    """What this job has told of the cell (see sweep/slurm_job.py); None if it has told nothing."""
+    try:
+        content = read_json(job_report(folder, name))
+    except StorageError:
+        return None
+    return content if content is not None and content.get("job") == job else None
+
+
+def job_name(folder: Path) -> str:
+    """What all jobs of the study are called in SLURM."""
+    return f"tedg-{folder.name}"
+
+
+def job_report(folder: Path, name: str) -> Path:
+    """The file in which jobs tell of the cell whose directory has this name."""
+    return folder / JOBS / f"{name}.json"
 
 
 @contextmanager

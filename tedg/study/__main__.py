@@ -22,6 +22,7 @@ from tedg.study.cells import cells, checkpoint_bytes, find_cell, find_study, log
 from tedg.study.prune import prunable, prune
 
 WATCH_SECONDS = 5.0
+_MOVING = ("pending", "running")
 _BAD = ("failed", "lost", "diverged", "blocked")
 
 _MORE = """\
@@ -160,8 +161,8 @@ def _failed(study: Path, kept: Path, as_json: bool) -> int:
 
 def _retry(study: Path, kept: Path, asked: str, as_json: bool) -> int:
     cell = find_cell(study, asked, kept)
-    if cell["state"] == "running":
-        raise ConfigError(f"{cell['label']} is running ({cell['reason']})")
+    if cell["state"] in _MOVING:
+        raise ConfigError(f"{cell['label']} is {cell['state']} ({cell['reason']})")
     if cell["kept"]:
         raise ConfigError(
             f"the result of {cell['label']} is kept in {cell['kept']}; to train it anew, remove that"
@@ -236,7 +237,7 @@ def _watch(study: Path, kept: Path, as_json: bool) -> int:
         if sys.stdout.isatty() and not as_json:
             print("\x1b[H\x1b[2J", end="")
         _show(study, kept, as_json)
-        if not any(cell["state"] == "running" for cell in every):
+        if not any(cell["state"] in _MOVING for cell in every):
             return DONE
         time.sleep(WATCH_SECONDS)
 

@@ -7,14 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tedg.errors import ConfigError, StorageError
+from tedg import slurm
+from tedg.errors import INTERRUPTED, PREEMPTED, TERMINATED, ConfigError, StorageError
 from tedg.files import kept_in, read_json
 from tedg.spelling import did_you_mean
 from tedg.store.kept import read_kept
 from tedg.store.rundir import CHECKPOINTS, CONFIG, PROVENANCE, RESULT, owner, read_config
-from tedg.store.study import LOGS, read_study
+from tedg.store.study import LOGS, read_study, told_by_job
 
-_UNSETTLED = ("running", "elsewhere")
+_UNSETTLED = ("pending", "running", "elsewhere")
+_OPEN = (*_UNSETTLED, "queued", "waiting")
+_SIGNALS = (PREEMPTED, INTERRUPTED, TERMINATED)
+Jobs = Mapping[str, slurm.Job]
+
 _END = 20  # lines of a log that are shown
 
 
@@ -45,13 +50,16 @@ def cells(study: Path, experiments: Path) -> list[dict[str, Any]]:
     """Every cell of a study in the order of its sweeps, then runs that are in no study.json.
 
     Keys are those of study.json with `name` (of the directory) and `bytes`. A state is what the run itself
-    says, where that is more than the study knows: a driver may have died. Where it has no result and one is
-    kept, `kept` says where, and the state is that one's. Raises StorageError.
+    or SLURM says, where that is more than the study knows: a driver may have gone. Where it has no result and
+    one is kept, `kept` says where, and the state is that one's. Raises StorageError.
     """
     known = read_study(study)["cells"]
     kept = {path.name: path for path in _runs(kept_in(experiments, study.name))}
     others = dict.fromkeys(path.name for path in (*_runs(study), *kept.values()) if path.name not in known)
-    found = [_cell(study, name, entry) for name, entry in (known | {name: {} for name in others}).items()]
+    in_slurm = any(entry.get("job") and entry.get("state") in _OPEN for entry in known.values())
+    jobs = slurm.jobs() if in_slurm else {}
+    entries = known | {name: {} for name in others}
+    found = [_cell(study, name, entry, jobs) for name, entry in entries.items()]
     return [_with_kept(cell, kept.get(cell["name"])) for cell in found]
 
 
@@ -92,7 +100,7 @@ def checkpoint_bytes(cell: dict[str, Any]) -> int:
     return _size(Path(cell["directory"]) / CHECKPOINTS)
 
 
-def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _cell(study: Path, name: str, entry: dict[str, Any], jobs: Jobs | None) -> dict[str, Any]:
     # Where the study was moved, its cells were too.
     inside = study / name
     directory = inside if inside.is_dir() or "directory" not in entry else Path(entry["directory"])
@@ -110,6 +118,7 @@ def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
                 "seconds",
                 "parent",
                 "driver",
+                "job",
                 "working_directory",
             )
         ),
@@ -125,16 +134,18 @@ def _cell(study: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     }
     cell["label"] = cell["label"] or name
     cell["run_id"] = cell["run_id"] or name.rpartition("-")[2]
-    return cell | _as_the_run_says(directory, cell)
+    return cell | _as_the_run_says(directory, cell, jobs)
 
 
-def _as_the_run_says(directory: Path, cell: dict[str, Any]) -> dict[str, Any]:
+def _as_the_run_says(directory: Path, cell: dict[str, Any], jobs: Jobs | None) -> dict[str, Any]:
     try:
         result = read_json(directory / RESULT)
     except StorageError as error:
         return {"state": "failed", "reason": str(error)}
     if result is not None:
         return _ended(result)
+    if cell["job"] and cell["state"] in _OPEN:
+        return _as_slurm_says(directory, cell, jobs)
     if (process := owner(directory)) is not None:
         return {"state": "running", "reason": f"by {process}"}
     if cell["state"] in _UNSETTLED:
@@ -173,6 +184,27 @@ def _with_kept(cell: dict[str, Any], kept: Path | None) -> dict[str, Any]:
 
 def _folders(root: Path) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+
+
+def _as_slurm_says(directory: Path, cell: dict[str, Any], jobs: Jobs | None) -> dict[str, Any]:
+    """How a cell stands that had a job, and was not settled when its driver last looked."""
+    number = cell["job"]
+    told = told_by_job(directory.parent, cell["name"], number) or {}
+    reached = {key: told[key] for key in ("env_steps", "score") if told.get(key) is not None}
+    if jobs is None:
+        return {**reached, "reason": f"job {number}; SLURM does not answer here"}
+    job = jobs.get(number)
+    if job is not None and not job.ended:
+        waits = job.state == "PENDING"
+        reason = f"job {number}, {job.reason}" if waits and job.reason else f"job {number}"
+        return {**reached, "state": "pending" if waits else "running", "reason": reason}
+    code = told.get("code")
+    if cell["state"] not in _UNSETTLED:
+        return {}  # the job was an earlier one
+    if code is None or code in _SIGNALS or (job is not None and job.state == "CANCELLED"):
+        ended = "is gone" if job is None else f"has ended as {job.state}"
+        return {**reached, "state": "lost", "reason": f"its job {number} {ended}"}
+    return {**reached, "state": "failed", "reason": told.get("message") or f"ended with exit code {code}"}
 
 
 def _runs(study: Path) -> list[Path]:

@@ -29,8 +29,7 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             (
                 cell["label"],
                 _or_dash(cell["seed"]),
-                f"{cell['state']}{' (kept)' if cell['kept'] else ''}"
-                f"{' (check failed)' if cell['check_failed'] else ''}",
+                _state(cell),
                 steps(cell["env_steps"], cell["total_env_steps"]),
                 "-" if cell["score"] is None else f"{cell['score']:.1f}",
                 "-" if not cell["seconds"] else duration(cell["seconds"]),
@@ -40,6 +39,15 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> list[str]:
             for cell in cells
         ),
     )
+
+
+def _state(cell: dict[str, Any]) -> str:
+    kept = " (kept)" if cell["kept"] else ""
+    if cell["check_failed"]:
+        return f"{cell['state']}{kept} (check failed)"
+    # Where SLURM says why a job waits, that is what a user wants to know.
+    in_slurm = cell["job"] and cell["state"] in ("pending", "running")
+    return f"{cell['state']} ({cell['reason']})" if in_slurm else f"{cell['state']}{kept}"
 
 
 def state_counts(cells: Iterable[dict[str, Any]]) -> str:

@@ -20,10 +20,11 @@ from tedg.store.study import LOGS
 
 
 class State(StrEnum):
-    """How a cell stands. The first four can still change while the sweep runs."""
+    """How a cell stands. The first five can still change while the sweep runs."""
 
     QUEUED = "queued"
     WAITING = "waiting"  # for its parent
+    PENDING = "pending"  # in the queue of a cluster
     RUNNING = "running"
     ELSEWHERE = "elsewhere"  # another process trains it
     DONE = "done"
@@ -35,7 +36,7 @@ class State(StrEnum):
     BLOCKED = "blocked"  # its parent has no weights to begin from
 
 
-OPEN = frozenset({State.QUEUED, State.WAITING, State.RUNNING, State.ELSEWHERE})
+OPEN = frozenset({State.QUEUED, State.WAITING, State.PENDING, State.RUNNING, State.ELSEWHERE})
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +60,7 @@ class Cell:
     earlier_attempts: int = 0  # in earlier commands
     started: float = 0.0  # on the monotonic clock, while it runs
     kept: Path | None = None  # where its result is kept without its weights, and counts
+    job: str = ""  # that SLURM has for it, while it has one
 
     @property
     def log(self) -> Path:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tedg.sweep.report import Reporter
+from tedg.sweep.report import Report
 from tedg.watch.console import PlainConsole, Progress
 
 
 class CellConsole(PlainConsole):
     """The console of a run whose output is a file, which tells its driver how far it is as well."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Report) -> None:
         super().__init__(sys.stdout)
         self._reporter = reporter
 

@@ -20,10 +20,10 @@ from tedg.errors import FAILED, INTERRUPTED, Stopped, TedgError
 from tedg.inert import inert
 from tedg.signals import StopFlag
 from tedg.sweep.machine import Slot
-from tedg.sweep.report import Reporter
+from tedg.sweep.report import Report, Reporter
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
-_LIMITED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+LIMITED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def serve(errand: Errand) -> NoReturn:
     code = FAILED
     try:
         _settle_in(errand)
-        code = _train(errand.composed, Reporter(errand.report))
+        code = train_cell(errand.composed, Reporter(errand.report))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -72,7 +72,7 @@ def _settle_in(errand: Errand) -> None:
     os.dup2(log, 2)
     streams.secure()
     os.sched_setaffinity(0, errand.slot.cores)
-    os.environ.update(dict.fromkeys(_LIMITED, str(len(errand.slot.cores))))
+    os.environ.update(dict.fromkeys(LIMITED, str(len(errand.slot.cores))))
     # The driver asks SLURM once for all its cells.
     os.environ.pop("SLURM_JOB_ID", None)
     if errand.slot.gpu is not None:
@@ -82,7 +82,7 @@ def _settle_in(errand: Errand) -> None:
     print(f"--- {now}, attempt {errand.attempt}, process {os.getpid()}, cores {cores}", flush=True)
 
 
-def _train(composed: Composed, reporter: Reporter) -> int:
+def train_cell(composed: Composed, reporter: Report) -> int:
     """Run the cell; its exit code, as that of a single run would be."""
     from tedg.run.app import run  # imports torch
 

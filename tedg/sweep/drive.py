@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from tedg.run.provenance import code_digest
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
 from tedg.store.rundir import read_provenance
-from tedg.store.study import LOGS, add_to_study, read_study
+from tedg.store.study import LOGS, add_to_study, job_name, read_study
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.sweep.launcher import Launcher
 from tedg.sweep.plan import plan
@@ -134,7 +136,14 @@ def _depth(cell: Cell) -> int:
 
 def _last_lines(cells: Sequence[Cell], again: str, code: int) -> list[str]:
     lines = [f"{cell.label}: {cell.state}: {cell.reason}" for cell in cells if cell.reason and _bad(cell)]
-    if code:
+    going_on = [cell for cell in cells if cell.job and cell.state in (State.PENDING, State.RUNNING)]
+    if code and going_on:
+        study = going_on[0].composed.root
+        lines.append(f"stopped: {counts(cells)}; {len(going_on)} jobs go on in SLURM without this command")
+        watch = [sys.executable, "-m", "tedg.study", "watch", str(study)]
+        lines.append(f"to watch them: {shlex.join(watch)}")
+        lines.append(f"to cancel them: scancel --me --name={shlex.quote(job_name(study))}")
+    elif code:
         lines.append(f"stopped: {counts(cells)}; what ran has saved its state")
     elif all(cell.state is State.DONE for cell in cells):
         lines.append(f"all {len(cells)} cells are done")
@@ -202,4 +211,6 @@ def _entry(cell: Cell) -> dict[str, Any]:
         "arguments": [*composed.sources.flags, "-m", *composed.hydra_overrides, *composed.overrides],
         "working_directory": os.getcwd(),
         "driver": f"host {socket.gethostname()} pid {os.getpid()}",
+        # Jobs are recorded where they are submitted; a process here takes the place of an earlier one.
+        **({"job": ""} if cell.state is State.RUNNING and not cell.job else {}),
     }

@@ -20,6 +20,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """A cell is in the queue of a cluster, for the first time or again."""
+
+    cell: Cell
+    notice: str = ""  # what a user may want to read about it
+
+
+CANCELLED = "Cancelled"  # kind of an end that somebody wanted
+NEVER_BEGAN = "NeverBegan"  # kind of an end of a cell whose parent's job ended without weights
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The process of a cell is gone."""
 
@@ -34,6 +46,10 @@ class Ended:
 class Launcher(Protocol):
     """Starts cells and tells what becomes of them. No method waits for a cell."""
 
+    # Whether what it starts goes on without this process. Then a child is started with its parent and waits
+    # for that by itself, and a cell finds out by itself that another process owns its directory.
+    detached: bool
+
     def has_room(self) -> bool:
         """Whether one more cell can be started now."""
         ...
@@ -42,12 +58,12 @@ class Launcher(Protocol):
         """Begin, or go on with, the run of a cell."""
         ...
 
-    def news(self) -> Iterable[Progress | Ended]:
+    def news(self) -> Iterable[Progress | Waits | Ended]:
         """What happened since the last call."""
         ...
 
     def stop(self) -> None:
-        """Ask all that run to save and end; they end later, as `news` tells."""
+        """Ask all that run to save and end; they end later, as `news` tells. Detached ones go on."""
         ...
 
     def stop_cell(self, cell: Cell) -> None:

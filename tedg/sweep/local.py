@@ -53,6 +53,8 @@ class _Process:
 class LocalLauncher:
     """One process per cell, on the cores and GPU of its slot, in a process group of its own."""
 
+    detached = False
+
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._free = list(slots)
         self._running: dict[Cell, _Process] = {}

@@ -37,17 +37,15 @@ def share(
 
 
 def fitted(composed: Composed, slot: Slot) -> Composed:
-    """The configuration for its slot: on one core nothing is shared among processes.
+    """The configuration for its slot: as many processes as cores, and on one core none of the games' own.
 
     What the user has set stays. Neither key counts in a run.
     """
-    config = composed.config
-    if len(slot.cores) > 1:
-        return composed
+    config, cores = composed.config, len(slot.cores)
     env = dict(config.env)
     if env.get("num_workers", 0) is None:
-        env["num_workers"] = 0
-    return replace(composed, config=replace(config, threads=config.threads or 1, env=env))
+        env["num_workers"] = cores if cores > 1 else 0
+    return replace(composed, config=replace(config, threads=config.threads or cores, env=env))
 
 
 def gpus_for(jobs: Sequence[Composed]) -> list[str]:

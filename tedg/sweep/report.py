@@ -7,10 +7,22 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 _SECONDS = 0.5  # least time between two lines about progress
 _LONGEST = 1000  # characters of a message; a line is then written whole or not at all
+
+
+class Report(Protocol):
+    """Where a cell tells how it fares. No method ever raises."""
+
+    def progress(self, fraction: float, env_steps: int, score: float | None) -> None:
+        """Tell how far it is."""
+        ...
+
+    def ended(self, kind: str, message: str) -> None:
+        """Tell why it ends; `kind` is the error's class."""
+        ...
 
 
 class Reporter:

@@ -10,7 +10,7 @@ from tedg.signals import StopFlag
 from tedg.startup import EXIT_CODES
 from tedg.store.rundir import owner
 from tedg.sweep.cell import OPEN, Cell, State
-from tedg.sweep.launcher import Ended, Launcher, Progress
+from tedg.sweep.launcher import CANCELLED, NEVER_BEGAN, Ended, Launcher, Progress, Waits
 
 TICK_SECONDS = 0.1
 LOOK_SECONDS = 1.0  # between two looks at what another driver trains
@@ -49,9 +49,9 @@ class Scheduler:
         """One turn; False when there is no other."""
         for news in self._launcher.news():
             if isinstance(news, Progress):
-                cell = news.cell
-                cell.fraction, cell.env_steps = news.fraction, news.env_steps
-                cell.score = cell.score if news.score is None else news.score
+                self._goes_on(news)
+            elif isinstance(news, Waits):
+                self._waits(news)
             else:
                 self._judge(news, stop)
         if stop.save:
@@ -61,7 +61,7 @@ class Scheduler:
             if not self._asked_to_stop:
                 self._asked_to_stop = True
                 self._launcher.stop()
-            return any(cell.state is State.RUNNING for cell in self.cells)
+            return not self._launcher.detached and any(cell.state is State.RUNNING for cell in self.cells)
         self._look_elsewhere()
         let_children_go(self.cells, self._notice)
         self._start()
@@ -74,14 +74,38 @@ class Scheduler:
             if _settled(cell):  # meanwhile, by another driver
                 self._notice(cell, _end_of(cell))
                 continue
-            if (other := owner(cell.directory)) is not None:
+            if not self._launcher.detached and (other := owner(cell.directory)) is not None:
                 self._leave_to(cell, other)
                 continue
-            cell.state = State.RUNNING
-            cell.attempts += 1
-            cell.started = time.monotonic()
+            self._begin(cell)
+        # Detached children wait for their parents by themselves: a chain goes on without this process.
+        while self._launcher.detached and (ready := [cell for cell in self.cells if _follows(cell)]):
+            for cell in ready:
+                self._begin(cell)
+
+    def _begin(self, cell: Cell) -> None:
+        cell.attempts += 1
+        if self._launcher.detached:
+            cell.state = State.PENDING
+        else:
+            cell.state, cell.started = State.RUNNING, time.monotonic()
             self._notice(cell, "started" if cell.attempts == 1 else f"started again ({cell.reason})")
-            self._launcher.start(cell)
+        self._launcher.start(cell)
+
+    def _goes_on(self, news: Progress) -> None:
+        cell = news.cell
+        cell.fraction, cell.env_steps = news.fraction, news.env_steps
+        cell.score = cell.score if news.score is None else news.score
+        if cell.state is State.PENDING:
+            cell.state, cell.started = State.RUNNING, time.monotonic()
+            self._notice(cell, f"job {cell.job} runs")
+
+    def _waits(self, news: Waits) -> None:
+        cell = news.cell
+        again = "is in the queue again, and will go on from its newest checkpoint"
+        if text := news.notice or (again if cell.state is State.RUNNING else ""):
+            self._notice(cell, text)
+        cell.state = State.PENDING
 
     def _leave_to(self, cell: Cell, other: str) -> None:
         cell.state = State.ELSEWHERE
@@ -104,6 +128,10 @@ class Scheduler:
         """What the end of a cell's process means: its result counts first, then how it ended."""
         cell = end.cell
         cell.seconds += end.seconds
+        if end.kind == NEVER_BEGAN:
+            cell.attempts -= 1
+            cell.state = State.WAITING  # for what becomes of its parent: another attempt, or it is blocked
+            return None
         if end.kind == "InUse":
             cell.attempts -= 1
             return self._leave_to(cell, owner(cell.directory) or "another process")
@@ -125,11 +153,13 @@ class Scheduler:
             return self._notice(cell, "stopped, its state is saved")
         answered = end.code in EXIT_CODES.values()  # somebody sent it a signal
         killed = (
-            f"killed by {end.signal}" if end.code is None else f"ended by a signal (exit code {end.code})"
+            end.message or f"killed by {end.signal}"
+            if end.code is None
+            else f"ended by a signal (exit code {end.code})"
         )
         cell.state = State.LOST if end.code is None or answered else State.FAILED
         cell.reason = killed if cell.state is State.LOST else _reason(end)
-        hopeless = cell.state is State.FAILED and end.code == CONFIG
+        hopeless = end.kind == CANCELLED or (cell.state is State.FAILED and end.code == CONFIG)
         if stop.requested or hopeless or cell.attempts > self._retries:
             return self._notice(cell, f"{cell.state}: {cell.reason}")
         self._notice(cell, f"{cell.state}: {cell.reason}; it will go on from its newest checkpoint")
@@ -183,6 +213,15 @@ def let_children_go(cells: Sequence[Cell], notice: Notice) -> None:
             cell.state = State.QUEUED
             if _settled(cell):
                 notice(cell, _end_of(cell))
+
+
+def _follows(cell: Cell) -> bool:
+    """Whether a cell waits for a parent that has a job."""
+    return (
+        cell.state is State.WAITING
+        and cell.parent is not None
+        and cell.parent.state in (State.PENDING, State.RUNNING)
+    )
 
 
 def _settled(cell: Cell) -> bool:

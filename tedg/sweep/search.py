@@ -87,6 +87,8 @@ class _Running:
             begun = self._trials.begun()
             to_draw = self._settings.n_trials - len(self._trials.all())
             launcher = asked.make_launcher(tried, len(begun) + max(to_draw, 0))
+            if launcher.detached:  # it takes all trials at once, so none could learn from another
+                raise ConfigError("hydra/sweeper=optuna trains with hydra/launcher=local; take that")
             self._scheduler = Scheduler(self._cells, launcher, asked.retries, self._display.notice)
             while True:
                 # One at a turn: what it draws may follow from how the ones before have ended.

@@ -27,7 +27,7 @@ _LEAST_ROWS = 5
 # The most interesting first, where a terminal cannot show all.
 _ORDER = (
     *(State.RUNNING, State.FAILED, State.LOST, State.DIVERGED, State.BLOCKED, State.ELSEWHERE),
-    *(State.QUEUED, State.WAITING, State.STOPPED, State.PRUNED, State.DONE),
+    *(State.PENDING, State.QUEUED, State.WAITING, State.STOPPED, State.PRUNED, State.DONE),
 )
 _STYLES = {
     State.RUNNING: "cyan",
@@ -113,6 +113,8 @@ def table(cells: Sequence[Cell], rows: int | None = None) -> Table:
 
 def _row(cell: Cell, whole: bool) -> tuple[str, ...]:
     state = f"{cell.state} {cell.fraction:.0%}" if cell.state is State.RUNNING else str(cell.state)
+    if cell.job and cell.state in (State.RUNNING, State.PENDING):
+        state = f"{state} (job {cell.job})"
     return (
         cell.label,
         str(cell.composed.config.seed),

@@ -78,6 +78,8 @@ class FakeLauncher:
     A fate is `done`, `diverged`, `killed`, `running` for one turn more, or an exit code and an error's class.
     """
 
+    detached = False
+
     def __init__(self, room: int, fates: dict[str, list[str]] | None = None) -> None:
         self.room, self.fates = room, fates or {}
         self.started: list[str] = []
