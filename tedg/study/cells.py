@@ -171,7 +171,7 @@ def _ended(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_kept(cell: dict[str, Any], kept: Path | None) -> dict[str, Any]:
     """The cell as its kept result says, where it has none of its own."""
-    if kept is None or cell["state"] == "running" or (Path(cell["directory"]) / RESULT).exists():
+    if kept is None or cell["state"] in ("pending", "running") or (Path(cell["directory"]) / RESULT).exists():
         return {**cell, "kept": None}
     if not Path(cell["directory"]).is_dir():
         cell = {**cell, "directory": str(kept), "bytes": _size(kept)}

@@ -122,7 +122,7 @@ class _Running:
             return
         cell = next((known for known in self._cells if known.run_id == start.run_id), None)
         if cell is None:
-            cell = Cell(composed, label, start.run_id, directory)
+            cell = Cell(composed, label, start.run_id, directory, kept=start.kept)
             remember([cell])
             self._cells.append(cell)
             self._scheduler.add(cell)
@@ -165,7 +165,7 @@ class _Running:
     def _value(self, cell: Cell) -> tuple[float | None, str]:
         """What the search is after, or why there is none."""
         try:
-            result = read_result(cell.directory) or {}
+            result = read_result(cell.kept or cell.directory) or {}
         except StorageError as error:
             return None, str(error)
         row = (result.get("evaluation") or {}).get(POLICY) or {}

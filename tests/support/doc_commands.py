@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from numba.core.caching import _CacheLocator
+
 ROOT = Path(__file__).parents[2]
 LONG = "<!-- long -->"  # before a block: its commands are only looked at
 _FENCED = re.compile(r"^```.*?^```\n", re.M | re.S)
@@ -49,7 +51,7 @@ def blocks(text: str) -> Iterator[Block]:
 class Checkout:
     """A folder in which a document's commands are tried, with every file that it shows whole.
 
-    The checkout is linked into it, and copied where the document adds to it: a copy compiles its kernels.
+    The checkout is linked into it, and copied where the document adds to it.
     """
 
     def __init__(self, folder: Path, text: str = "") -> None:
@@ -59,6 +61,7 @@ class Checkout:
         for name in ("conf", "hydra_plugins", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
             if adds:
                 shutil.copytree(ROOT / name, folder / name)
+                _move_kernels(folder / name)
             else:
                 (folder / name).symlink_to(ROOT / name)
         for name in ("Makefile", "pyproject.toml", "requirements.lock"):
@@ -116,3 +119,10 @@ class Checkout:
         )
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
+
+
+def _move_kernels(copied: Path) -> None:
+    """Let numba find the copies of its compiled functions, which it keeps by the place of their sources."""
+    for kept in [*copied.glob("*/__pycache__/kernels-*/*_*")]:
+        place = _CacheLocator.get_suitable_cache_subpath(str(kept.parents[2] / "any.py"))
+        kept.rename(kept.with_name(place))
