@@ -31,6 +31,8 @@ GROUPS = ("fusion", "fusion/gate", "vision", "logic", "routing", "policy")
 OPTIONS = [
     (f"{group}={file.stem}",) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
 ]
+# Under another name the network of fusion=cross_attn, which need not be trained six times at every change.
+DEFAULTS = {"fusion/gate=topk", "vision=glyph", "logic=hypergraph_gat", "routing=stage", "policy=default"}
 CPU = torch.device("cpu")
 
 
@@ -44,7 +46,11 @@ def pytest_generate_tests(metafunc):
     }.items():
         if fixture in metafunc.fixturenames:
             fitting = [option for option in own or OPTIONS if chosen(option, groups) is not None]
-            metafunc.parametrize(fixture, fitting, ids=lambda option: chosen(option, GROUPS))
+            names = [chosen(option, GROUPS) for option in fitting]
+            trains = metafunc.function is test_it_learns_which_action_answers_what_it_sees
+            marks = [pytest.mark.slow if trains and not own and name in DEFAULTS else () for name in names]
+            cases = [pytest.param(one, marks=mark) for one, mark in zip(fitting, marks, strict=True)]
+            metafunc.parametrize(fixture, cases, ids=names)
 
 
 def chosen(option, groups):
