@@ -96,7 +96,7 @@ class Jobs(Sweep):
     def let_go(self) -> None:
         """A requeued job waits for two minutes. Earlier than after some seconds, SLURM would not trust it."""
         now = time.monotonic()
-        for line in self.ask("squeue", "--noheader", "--array", "--format=%A %r").splitlines():
+        for line in self.ask("squeue", "--noheader", "--array", "--format=%i %r").splitlines():
             job, reason = line.split(" ", 1)
             if reason == "BeginTime" and now - self.delayed.setdefault(job, now) > 8:
                 del self.delayed[job]
