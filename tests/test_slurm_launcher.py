@@ -296,7 +296,7 @@ def test_a_study_shows_what_slurm_says_of_its_jobs(
     cluster.jobs["1_1"] = Job("tedg-mine", "PENDING", "QOSMaxCpuPerUserLimit")
     cluster.ends(driver.cells[2], "FAILED", code=1, message="LookupError: nobody")
     del cluster.jobs["1_3"]
-    found = {cell["job"]: (cell["state"], cell["reason"]) for cell in cells_of(folder)}
+    found = {cell["job"]: (cell["state"], cell["reason"]) for cell in cells_of(folder, tmp_path)}
     assert found == {
         "1_0": ("running", "job 1_0"),
         "1_1": ("pending", "job 1_1, QOSMaxCpuPerUserLimit"),
@@ -304,7 +304,7 @@ def test_a_study_shows_what_slurm_says_of_its_jobs(
         "1_3": ("lost", "its job 1_3 is gone"),
     }
     monkeypatch.setattr(slurm, "jobs", lambda: None)
-    assert {cell["state"] for cell in cells_of(folder)} == {"pending"}
+    assert {cell["state"] for cell in cells_of(folder, tmp_path)} == {"pending"}
 
 
 def test_squeue_is_read_as_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
