@@ -12,7 +12,7 @@ from tedg.compare.pairs import Floats
 
 @dataclass(frozen=True, eq=False)
 class Areas:
-    """Mean heights `values` [curves], from env step `first` to `last`; `cut` says which curves were longer."""
+    """Mean heights [curves] from env step `first` to `last`; `cut` says which curves were longer."""
 
     values: Floats
     first: float

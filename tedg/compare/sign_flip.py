@@ -51,7 +51,7 @@ def seeds_to_decide(contrasts: int, alpha: float) -> int:
 
 
 def attainable(n: int, level: float) -> float:
-    """The largest p of n pairs that does not exceed `level`: the real level of the test; 0 if there is none."""
+    """The largest p of n pairs that does not exceed `level`, the real level of the test; 0 if none."""
     steps = 2.0 ** min(n - 1, 60)
     return float(np.floor(level * steps) / steps)
 
