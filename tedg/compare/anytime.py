@@ -32,7 +32,7 @@ RATES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True)
 class Anytime:
-    """What the process says of all pairs so far: a p that is valid at any time, and the side it speaks for."""
+    """What the process says of all pairs so far: a p valid at any time, and the side it speaks for."""
 
     p: float
     sign: int
