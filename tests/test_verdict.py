@@ -106,7 +106,7 @@ def test_what_is_said():
     )
     assert sentence(one(SPREAD / 10, Rules("score", delta=1.0))) == (
         "V4 is equivalent to V3 in score within 1: difference +0 over 10 paired seeds "
-        "(95% interval -0.186 to +0.186, TOST p = 0.00098)."
+        "(95% interval -0.185 to +0.185, TOST p = 0.00098)."
     )
     judged = one(SPREAD, Rules("score", detect=2.0), hours=1.5)
     found = outlook(judged)
@@ -119,7 +119,7 @@ def test_what_is_said():
         "It is open whether V4 differs from V3 in score: difference +0 over 10"
     )
     assert sentence(judged).endswith(
-        f"would have been seen with power 0.8 and {found.more} more seeds, {found.hours:g} hours at the "
+        f"would have been seen with power 0.8; {found.more} more seeds, {found.hours:g} hours at the "
         "measured speed, would detect 2 with power 0.8."
     )
 

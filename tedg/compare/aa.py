@@ -44,8 +44,8 @@ def resplit(
     the same numbers where both arms are treated alike. They are [runs, k] where one run gives k pairs, as
     games do when they are mistaken for the unit. Each list has `pairs` runs, half of all unless given. The
     n-th of one is paired with the n-th of the other in the order drawn, so that every sign is a fair coin for
-    these very runs; with lists in the order of seeds the rate would hang on which runs they happen to be (14 %
-    for one of sixteen sets of twenty). The limits are those of these runs, which all splits share, and not of
+    these very runs; in the order of seeds the rate would hang on which runs they happen to be (14 % for one
+    of sixteen sets of twenty). The limits are those of these runs, which all splits share, and not of
     the variant. Raises ValueError for too few runs.
     """
     runs = len(first)

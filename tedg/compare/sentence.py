@@ -105,7 +105,7 @@ def _what_would_settle(judgement: Judgement) -> str:
             f"{found.more} more seed{'s' * (found.more != 1)}{hours} would detect {found.target:.3g} "
             f"with power {power.POWER}"
         )
-    return " and ".join(parts)
+    return "; ".join(parts)
 
 
 def _points(value: float) -> str:
