@@ -49,6 +49,12 @@ def studies(rules: Rules, baseline: Floats, variant: Floats) -> Iterator[list[Ju
         yield judge(family, rules)
 
 
+def decided(rules: Rules, baseline: Floats, variant: Floats) -> list[bool]:
+    """Which studies call any of their contrasts better or worse."""
+    families = studies(rules, baseline, variant)
+    return [any(one.verdict in DIFFERENT for one in family) for family in families]
+
+
 def draw(case: str, shape: str, size: tuple[int, ...], other: str | None = None) -> tuple[Floats, Floats]:
     """Scores of two arms; the numbers depend on the case's name alone."""
     rng = np.random.default_rng(zlib.crc32(case.encode()))
@@ -62,7 +68,7 @@ def rules_of(stop: Stop, **more: Any) -> Rules:
 def rate(found: int, count: int, **about: Any) -> dict[str, Any]:
     """A row with a rate and its 95 % limits."""
     of = limits(found, count)
-    return {**about, "studies": count, "found": found, "rate": of.rate, "low": of.low, "high": of.high}
+    return {**about, "studies": count, "found": int(found), "rate": of.rate, "low": of.low, "high": of.high}
 
 
 def false_positives(count: int) -> list[dict[str, Any]]:
@@ -72,9 +78,7 @@ def false_positives(count: int) -> list[dict[str, Any]]:
     for stop, n, contrasts in (*designs, (Stop.ANYTIME, 30, 1)):
         for shape in SHAPES:
             scores = draw(f"null {stop} {n} {contrasts} {shape}", shape, (count, contrasts, n))
-            found = sum(
-                any(one.verdict in DIFFERENT for one in family) for family in studies(rules_of(stop), *scores)
-            )
+            found = sum(decided(rules_of(stop), *scores))
             bar = {"bar": "rate at most 5 %" if stop is Stop.ANYTIME else "upper limit at most 6 %"}
             rows.append(rate(found, count, stop=str(stop), pairs=n, contrasts=contrasts, scores=shape, **bar))
     return rows
@@ -82,17 +86,10 @@ def false_positives(count: int) -> list[dict[str, Any]]:
 
 def looks(count: int) -> list[dict[str, Any]]:
     """Whether some look after some pair decides is what the last look says: p never rises."""
-    scores = draw("looks", "bimodal", (count, 1, 30))
-    unlike = 0
-    for number, family in enumerate(studies(rules_of(Stop.ANYTIME), *scores)):
-        early = any(
-            next(studies(rules_of(Stop.ANYTIME), *(arm[number : number + 1, :, :n] for arm in scores)))[
-                0
-            ].verdict
-            in DIFFERENT
-            for n in range(1, 31)
-        )
-        unlike += early != (family[0].verdict in DIFFERENT)
+    baseline, variant = draw("looks", "bimodal", (count, 1, 30))
+    rules = rules_of(Stop.ANYTIME)
+    early = [decided(rules, baseline[:, :, :n], variant[:, :, :n]) for n in range(1, 31)]
+    unlike = int((np.any(early, axis=0) != early[-1]).sum())
     return [{"studies": count, "looks": 30, "unlike the last look": unlike, "bar": "none"}]
 
 
@@ -101,8 +98,7 @@ def unlike_shapes(count: int) -> list[dict[str, Any]]:
     rows = []
     for stop, n in ((Stop.FIXED, 6), (Stop.FIXED, 10), (Stop.FIXED, 20), (Stop.ANYTIME, 30)):
         scores = draw(f"unlike {stop} {n}", "normal", (count, 1, n), other="lognormal")
-        found = sum(family[0].verdict in DIFFERENT for family in studies(rules_of(stop), *scores))
-        rows.append(rate(found, count, stop=str(stop), pairs=n))
+        rows.append(rate(sum(decided(rules_of(stop), *scores)), count, stop=str(stop), pairs=n))
     return rows
 
 
@@ -121,19 +117,8 @@ def false_equivalents(count: int) -> list[dict[str, Any]]:
             for family in studies(rules, baseline, variant + points):
                 called += any(one.verdict is Verdict.EQUIVALENT for one in family)
                 shown += any(one.p_equivalent <= rules.alpha for one in family)  # type: ignore[operator]
-            rows.append(
-                rate(
-                    called,
-                    count,
-                    stop=str(stop),
-                    pairs=n,
-                    contrasts=contrasts,
-                    delta=delta,
-                    scores=shape,
-                    tost=shown / count,
-                    bar="rate at most 5 %",
-                )
-            )
+            about = {"stop": str(stop), "pairs": n, "contrasts": contrasts, "delta": delta, "scores": shape}
+            rows.append(rate(called, count, **about, tost=shown / count, bar="rate at most 5 %"))
     return rows
 
 

@@ -100,14 +100,16 @@ def judge(contrasts: Sequence[Contrast], rules: Rules) -> list[Judgement]:
     with probability alpha at most. Contrasts that turn out void must stay in the family; leaving them out
     would choose the correction by the outcome.
     """
-    counted = [_counted(contrast, rules).difference for contrast in contrasts]
-    own = [_test(d, rules) for d in counted]
+    counted = [_counted(contrast, rules) for contrast in contrasts]
+    own = [_test(pairs.difference, rules) for pairs in counted]
     adjusted = sign_flip.holm([p for p, _ in own])
     equivalent: list[float] | list[None] = [None] * len(contrasts)
     if rules.delta is not None:
-        equivalent = sign_flip.holm([_equivalence(d, rules.delta, rules.stop) for d in counted])
+        equivalent = sign_flip.holm(
+            [_equivalence(pairs.difference, rules.delta, rules.stop) for pairs in counted]
+        )
     judged = []
-    for contrast, d, (p, sign), p_holm, p_equivalent in zip(
+    for contrast, pairs, (p, sign), p_holm, p_equivalent in zip(
         contrasts, counted, own, adjusted, equivalent, strict=True
     ):
         verdict = Verdict.INCONCLUSIVE
@@ -115,7 +117,7 @@ def judge(contrasts: Sequence[Contrast], rules: Rules) -> list[Judgement]:
             verdict = Verdict.BETTER if sign > 0 else Verdict.WORSE
         elif p_equivalent is not None and p_equivalent <= rules.alpha:
             verdict = Verdict.EQUIVALENT
-        difference = mean_difference(_counted(contrast, rules), 1 - rules.alpha) if len(d) else None
+        difference = mean_difference(pairs, 1 - rules.alpha) if pairs.seeds else None
         judged.append(
             Judgement(contrast, rules, len(contrasts), verdict, difference, p, p_holm, p_equivalent)
         )
