@@ -13,11 +13,11 @@ def mean_of_games(scores: Floats, level: float = 0.95, least: float = 0.0) -> Es
     """The mean of independent scores [n] of at least `least`, with an interval that stays above `least`.
 
     Student's t interval is taken for log(mean - least) and carried back: with m = mean - least and its
-    standard error s, m exp(-+ t s / m). The usual m -+ t s reaches below 0 for few or skewed scores, and
-    misses more often, on one side. The bootstrap stays above 0 too, but percentile and BCa intervals are too
-    narrow with few scores (BCa of 5 normal scores holds 81 % instead of 95 %), and games are few when a run
-    is looked at early. Coverage of all three is in experiments/calibration. Scores that are all alike give an
-    interval of no width; a single one gives nan limits. Raises ValueError for a score below `least`.
+    standard error s, m exp(-+ t s / m). The usual m -+ t s reaches below 0 for few or skewed scores and misses
+    more often; the bootstrap stays above 0 too, but is too narrow with few scores. Of nominal 95 %, for 5
+    and 50 lognormal scores, this holds 89 and 92 %, plain t 82 and 90 %, BCa 74 and 89 %
+    (experiments/calibration). Scores that are all alike give an interval of no width; a single one gives nan
+    limits. Raises ValueError for a score below `least`.
     """
     if len(scores) == 0 or not (scores >= least).all():
         raise ValueError(f"scores must be numbers of at least {least:g}, and there must be one")
