@@ -13,9 +13,9 @@ def mean_of_games(scores: Floats, level: float = 0.95, least: float = 0.0) -> Es
     """The mean of independent scores [n] of at least `least`, with an interval that stays above `least`.
 
     Student's t interval is taken for log(mean - least) and carried back: with m = mean - least and its
-    standard error s, m exp(-+ t s / m). The usual m -+ t s reaches below 0 for few or skewed scores and misses
-    more often; the bootstrap stays above 0 too, but is too narrow with few scores. Of nominal 95 %, for 5
-    and 50 lognormal scores, this holds 89 and 92 %, plain t 82 and 90 %, BCa 74 and 89 %
+    standard error s, m exp(-+ t s / m). The usual m -+ t s reaches below 0 for few or skewed scores and
+    misses more often; the bootstrap stays above 0 too, but is too narrow with few scores. Of nominal 95 %,
+    for 5 and 50 lognormal scores, this holds 89 and 92 %, plain t 82 and 90 %, BCa 74 and 89 %
     (experiments/calibration). Scores that are all alike give an interval of no width; a single one gives nan
     limits. Raises ValueError for a score below `least`.
     """
