@@ -1,0 +1,47 @@
+"""Learning curves as one number each: the mean height over the same env steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tedg.compare.pairs import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Areas:
+    """Mean heights [curves] from env step `first` to `last`; `cut` says which curves were longer."""
+
+    values: Floats
+    first: float
+    last: float
+    cut: tuple[bool, ...]
+
+
+def areas(curves: Sequence[tuple[Floats, Floats]]) -> Areas:
+    """The area under each curve (trapezoids over env steps) divided by its width.
+
+    A curve is (env steps, ascending; heights), both [points]. Curves that do not cover the same steps are cut
+    to those that all cover, between points along the straight line: a longer run must not win by being
+    longer. Raises ValueError where no such steps are left.
+    """
+    for steps, heights in curves:
+        if steps.shape != heights.shape or len(steps) < 2 or (np.diff(steps) <= 0).any():
+            raise ValueError("a curve needs two points or more, with ascending env steps")
+    first = max(float(steps[0]) for steps, _ in curves)
+    last = min(float(steps[-1]) for steps, _ in curves)
+    if first >= last:
+        raise ValueError(f"curves that begin at {first:,.0f} and end at {last:,.0f} have no steps in common")
+    return Areas(
+        np.array([_mean_height(steps, heights, first, last) for steps, heights in curves]),
+        first,
+        last,
+        tuple(bool(steps[0] < first or steps[-1] > last) for steps, _ in curves),
+    )
+
+
+def _mean_height(steps: Floats, heights: Floats, first: float, last: float) -> float:
+    x = np.concatenate(([first], steps[(steps > first) & (steps < last)], [last]))
+    return float(np.trapezoid(np.interp(x, steps, heights), x) / (last - first))

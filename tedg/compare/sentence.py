@@ -1,0 +1,112 @@
+"""A judgement as one plain sentence, with what would settle it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tedg.compare import power, sign_flip
+from tedg.compare.verdict import Judgement, Stop, Verdict
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the study could see, and what seeing `target` takes, with power 0.8 at the level of one contrast.
+
+    `effect` is the minimal detectable effect as d_z, `points` the same in the metric's units; both are
+    infinite where the pairs can never decide. `pairs` is the number needed for `target`, None for more than
+    `power.MOST_PAIRS`; `more` and `hours` are what is missing of it, None where unknown. All but `effect`
+    rest on the spread of the pairs at hand, which few pairs measure badly.
+    """
+
+    effect: float
+    points: float
+    target: float
+    pairs: int | None
+    more: int | None
+    hours: float | None
+
+
+def outlook(judgement: Judgement) -> Outlook | None:
+    """None where the pairs have no spread to reckon with (fewer than two, or all alike).
+
+    The target is the plan's `detect`, else its `delta`, else half of what the study could see. It is never
+    the difference that was found: that would call every study nearly large enough.
+    """
+    rules, difference = judgement.rules, judgement.difference
+    if difference is None or not difference.deviation > 0:
+        return None
+    early = rules.stop is Stop.ANYTIME
+    effect = power.minimal_effect(difference.n, judgement.level, at_any_time=early)
+    points = effect * difference.deviation
+    target = rules.detect or rules.delta or (points / 2 if math.isfinite(points) else difference.deviation)
+    pairs = power.pairs_needed(target / difference.deviation, judgement.level, at_any_time=early)
+    more = None if pairs is None else max(0, pairs - difference.n)
+    per_pair = judgement.contrast.hours
+    hours = None if more is None or per_pair is None else more * per_pair
+    return Outlook(effect, points, target, pairs, more, hours)
+
+
+def sentence(judgement: Judgement) -> str:
+    """The verdict in one sentence, ending in a full stop."""
+    contrast, rules, verdict = judgement.contrast, judgement.rules, judgement.verdict
+    what = f"{contrast.variant} {{}} {contrast.baseline} in {rules.metric}"
+    if judgement.difference is None:
+        return f"Nothing can be said of {what.format('against')}: no pair of runs counts yet."
+    claim = {
+        Verdict.BETTER: what.format("is better than"),
+        Verdict.WORSE: what.format("is worse than"),
+        Verdict.EQUIVALENT: f"{what.format('is equivalent to')} within {rules.delta or 0:g}",
+        Verdict.INCONCLUSIVE: f"It is open whether {what.format('differs from')}",
+        Verdict.VOID: f"The comparison is void: {what.format('against')}",
+    }[verdict]
+    text = f"{claim}: {_figures(judgement)}"
+    small = judgement.p_equivalent is not None and judgement.p_equivalent <= rules.alpha
+    if verdict in (Verdict.BETTER, Verdict.WORSE):
+        return f"{text}, though the difference is shown to be below {rules.delta:g}." if small else f"{text}."
+    if verdict is Verdict.INCONCLUSIVE:
+        return f"{text}; {_what_would_settle(judgement)}."
+    return f"{text}."
+
+
+def _figures(judgement: Judgement) -> str:
+    difference, rules = judgement.difference, judgement.rules
+    assert difference is not None
+    early = rules.stop is Stop.ANYTIME
+    test = "anytime-valid" if early else "exact sign-flip"
+    p = judgement.p_holm
+    if judgement.verdict is Verdict.EQUIVALENT and judgement.p_equivalent is not None:
+        test, p = f"{'anytime-valid ' if early else ''}TOST", judgement.p_equivalent
+    interval = f"{difference.level:.0%} interval {_points(difference.low)} to {_points(difference.high)}"
+    holm = f" after Holm over {judgement.contrasts} contrasts" if judgement.contrasts > 1 else ""
+    pairs = f"{difference.n} paired seed{'s' * (difference.n != 1)}"
+    return f"difference {_points(difference.mean)} over {pairs} ({interval}, {test} p = {p:.2g}{holm})"
+
+
+def _what_would_settle(judgement: Judgement) -> str:
+    assert judgement.difference is not None
+    n = judgement.difference.n
+    least = sign_flip.seeds_to_decide(judgement.contrasts, judgement.rules.alpha)
+    found = outlook(judgement)
+    parts = []
+    if n < least:
+        parts.append(f"{n} pairs can never decide it, at least {least} are needed")
+    elif found is not None and math.isfinite(found.points):
+        parts.append(f"a true difference of {found.points:.3g} would have been seen with power {power.POWER}")
+    if found is None:
+        parts.append("the pairs have no spread to reckon more seeds from")
+    elif found.more is None:
+        parts.append(f"more than {power.MOST_PAIRS} seeds would be needed to detect {found.target:.3g}")
+    elif found.more == 0:
+        parts.append(f"more seeds would serve only to detect less than {found.target:.3g}")
+    else:
+        hours = f", {found.hours:.3g} hours at the measured speed," if found.hours is not None else ""
+        parts.append(
+            f"{found.more} more seed{'s' * (found.more != 1)}{hours} would detect {found.target:.3g} "
+            f"with power {power.POWER}"
+        )
+    return "; ".join(parts)
+
+
+def _points(value: float) -> str:
+    return f"{value:+.3g}"
