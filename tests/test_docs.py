@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.doc_commands import ROOT, Block, Checkout, blocks
@@ -19,9 +20,15 @@ GRAPH = {  # the smallest that docs/converting-hypergraphs.md could speak of
 }
 
 
+def quick_or_slow(path: Path) -> Any:
+    """Whoever extends the framework trains contracts, which takes minutes; others run in seconds."""
+    marks = pytest.mark.slow if path.name == "extending.md" else ()
+    return pytest.param(path, id=path.name, marks=marks)
+
+
 @pytest.mark.more
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [quick_or_slow(path) for path in DOCUMENTS])
 def test_every_command_of_a_document(document: Path, tmp_path: Path) -> None:
     text = document.read_text()
     checkout = Checkout(tmp_path, text)

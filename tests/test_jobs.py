@@ -164,7 +164,7 @@ def test_jobs_of_drawn_sweeps_are_as_hydra_makes_each_alone(wrong: bool, sources
     """TEDG_FUZZ=10 draws ten times as many."""
     rng, number = random.Random(20 + wrong), 6 * int(os.environ.get("TEDG_FUZZ", "1"))
     right = sum(assert_as_alone(drawn(rng, wrong), sources) for _ in range(number))
-    assert right > number / 3
+    assert right >= number / 3
 
 
 @pytest.fixture

@@ -26,11 +26,11 @@ from tedg.watch.console import QuietConsole
 FROZEN = Path(__file__).parent / "frozen"
 
 CASES = {
+    "state and no graph": ("vision=state", "fusion=concat", "logic=none", "budget.env_steps=640"),
     "plain": ("budget.env_steps=640",),
     "curriculum": ("stage=curriculum", "budget.env_steps=640"),
     "random gate": ("fusion/gate=random_topk", "policy.dropout=0.3", "budget.env_steps=640"),
     "described": ("preset=described", "routing=entmax", "budget.env_steps=640"),
-    "state and no graph": ("vision=state", "fusion=concat", "logic=none", "budget.env_steps=640"),
 }
 
 

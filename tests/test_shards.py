@@ -31,7 +31,13 @@ CPU = torch.device("cpu")
 @pytest.mark.more
 @pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "variant", [("fusion=cross_attn",), ("fusion=concat", "vision=state"), ("stage=finetune",)], ids=" ".join
+    "variant",
+    [
+        ("fusion=cross_attn",),
+        ("fusion=concat", "vision=state"),
+        pytest.param(("stage=finetune",), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
 )
 def test_the_gradient_of_the_parts_is_that_of_the_whole(variant, dtype):
     config, env, policy = toy(*NARROW, "ppo.num_steps=32", "ppo.minibatch_size=256", *variant)
@@ -109,6 +115,7 @@ def test_no_process_outlives_its_parent():
     assert wait_until_gone([int(parent.stdout)]) == []
 
 
+@pytest.mark.more
 def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
     exact, _ = first_gradient()
     half, result = first_gradient("precision=bfloat16")
