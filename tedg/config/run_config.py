@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tedg.config.auxiliary import AUXILIARY, coefficient
 from tedg.config.module_schemas import SLOTS, Count, Natural, Slot
+from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, Range, read, show, words
 from tedg.files import SLUG, SLUG_RULE
 from tedg.spelling import did_you_mean
@@ -316,6 +317,7 @@ class RunConfig:
     check: CheckConfig | None
     paths: PathsConfig
     run_dir: str | None
+    plan: PlanConfig | None = None
 
     @property
     def phases(self) -> tuple[dict[str, Any], ...]:
