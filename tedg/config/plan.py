@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
@@ -58,11 +56,6 @@ class PlanConfig:
                 f"least p is 2/2^{n} = {min(1.0, 2 / 2**n):.2g}, needed {self.alpha / tests:.2g}; at least "
                 f"{least} seeds, or fewer contrasts"
             )
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its content."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     def differing(self, other: PlanConfig) -> Iterator[str]:
         """The keys in which two plans differ."""

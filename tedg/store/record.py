@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from tedg.errors import StorageError
+from tedg.files import read_json
 
 SCHEMA = 1
 RECORD = "record.json"
@@ -69,3 +73,22 @@ class RunRecord:
     device: str
     precision: str
     learns: bool | None  # whether its check for learning passed; None where none was made
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """The records of the runs in `folder`, by name of directory. Raises StorageError for a damaged one."""
+    found = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        content = read_json(path) or {}
+        if content.pop("schema", None) != SCHEMA:
+            raise StorageError(f"{path} is of another version of records than {SCHEMA}")
+        try:
+            curve = Curve(**{key: tuple(values) for key, values in content.pop("curve").items()})
+            evaluations = tuple(
+                Evaluation(**{**one, "games": tuple(Game(**game) for game in one["games"])})
+                for one in content.pop("evaluations")
+            )
+            found.append(RunRecord(curve=curve, evaluations=evaluations, **content))
+        except (KeyError, TypeError) as error:
+            raise StorageError(f"{path} is damaged: {error}") from None
+    return found
