@@ -63,9 +63,12 @@ def controls(runs: Sequence[RunRecord], measure: Measure) -> list[Control]:
     return found
 
 
-def above_controls(arms: Sequence[Arm], players: Sequence[Control]) -> Iterator[str]:
-    """A warning for each arm that is not shown to be above a player that learns nothing."""
-    for one in arms:
+def above_controls(arms: Sequence[Arm], players: Sequence[Control], measure: Measure) -> Iterator[str]:
+    """A warning for each arm that is not shown to be above a player that learns nothing.
+
+    Of scores and returns alone: a long game is no better than a short one.
+    """
+    for one in arms if measure.metric in ("score", "return") else ():
         low = one.mean.low if len(one.scores) > 1 else -np.inf
         below = [player for player in players if not low > player.mean.value]
         if below:

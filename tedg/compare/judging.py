@@ -47,12 +47,15 @@ def compare(study: Study, asked: Asked) -> Report:
         if (own := family(every, role))
         for outcome in _family(study, own, arms, by, asked, early)
     ]
-    measure = replace(every[0].measure, at=asked.at) if asked.at is not None else every[0].measure
-    shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
-    described = [found for name in shown if (found := arm(name, arms[name], measure)) is not None]
-    players = controls([run for name in shown for run in arms[name]], measure)
-    if asked.at is not None:
+    measures = dict.fromkeys(one.measure for one in every)
+    if asked.at is not None:  # judged with the whole family, and shown alone
         outcomes = [one for one in outcomes if one.at == asked.at]
+        measures = {measure: None for measure in measures if measure.at == asked.at}
+    shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
+    described = [
+        found for of in measures for name in shown if (found := arm(name, arms[name], of)) is not None
+    ]
+    players = controls([run for name in shown for run in arms[name]], next(iter(measures)))
     return Report(
         study.name,
         plan.question if plan is not None else None,
@@ -61,7 +64,7 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else "fixed",
-        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(described, players)),
+        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(described, players, every[0].measure)),
         tuple(outcomes),
         tuple(described),
         tuple(players),
