@@ -76,8 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--peek", action="store_true", help="look before all runs have ended; gives no verdict")
     add("--detect", type=_points, metavar="POINTS", help="the difference that a study should be able to see")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--power", action="store_true", help="STUDY is a pilot: seeds and hours that --detect takes")
-    other.add_argument("--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?")
+    other.add_argument(
+        "--power", action="store_true", help="STUDY is a pilot: seeds and hours that --detect takes"
+    )
+    other.add_argument(
+        "--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?"
+    )
     add("--json", metavar="FILE", help="write everything to FILE too, with performance profiles")
     add("--root", default="multirun", help="folder of the studies (default: multirun)")
     add("--experiments", default="experiments", help="folder of kept results (default: experiments)")

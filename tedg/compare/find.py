@@ -38,7 +38,9 @@ def find(root: Path, name: str, experiments: Path) -> Study:
     folder = find_study(root, name, experiments)
     places = dict.fromkeys((kept_in(experiments, folder.name), folder / "runs", folder))
     records = {one.run_id: one for place in places if place.is_dir() for one in read_records(place)}
-    every = cells(folder, experiments) if folder.is_dir() or kept_in(experiments, folder.name).is_dir() else []
+    every = (
+        cells(folder, experiments) if folder.is_dir() or kept_in(experiments, folder.name).is_dir() else []
+    )
     notes = []
     if without := [cell["label"] for cell in every if _ended(cell) and cell["run_id"] not in records]:
         notes.append(

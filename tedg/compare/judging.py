@@ -64,7 +64,8 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else "fixed",
-        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(described, players, every[0].measure)),
+        tuple(_notes(study, arms, shown, early))
+        + tuple(above_controls(described, players, every[0].measure)),
         tuple(outcomes),
         tuple(described),
         tuple(players),
@@ -76,9 +77,7 @@ def rules(study: Study, metric: str, detect: float | None) -> Rules:
     plan = study.plan
     if plan is None:
         return Rules(metric, detect=detect)
-    return Rules(
-        metric, plan.alpha, plan.delta, detect or plan.detect, Stop(plan.stop), tuple(plan.seeds)
-    )
+    return Rules(metric, plan.alpha, plan.delta, detect or plan.detect, Stop(plan.stop), tuple(plan.seeds))
 
 
 def _family(
@@ -88,7 +87,8 @@ def _family(
     looked = [_look(one, study, arms, by) for one in own]
     law = rules(study, own[0].measure.metric, asked.detect)
     judged = judge(
-        [Contrast(o.question.variant, o.question.baseline, o.found.pairs, _hours(o.found)) for o in looked], law
+        [Contrast(o.question.variant, o.question.baseline, o.found.pairs, _hours(o.found)) for o in looked],
+        law,
     )
     for one, judgement in zip(looked, judged, strict=True):
         yield _outcome(one, judgement, study, by, early)
@@ -208,13 +208,17 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     }
     if not missing:
         return None
-    told = [f"{name} seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}" for name, gone in missing.items()]
+    told = [
+        f"{name} seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}" for name, gone in missing.items()
+    ]
     total, gone = len(plan.seeds) * len(wanted & arms.keys()), sum(map(len, missing.values()))
     states = f" ({few(study.unfinished)})" if study.unfinished else ""
     return f"{total - gone} of {total} planned runs of {study.name} have ended, missing {few(sorted(told))}{states}"
 
 
-def _notes(study: Study, arms: Arms, shown: Sequence[str] | dict[str, None], early: str | None) -> Iterator[str]:
+def _notes(
+    study: Study, arms: Arms, shown: Sequence[str] | dict[str, None], early: str | None
+) -> Iterator[str]:
     yield from study.notes
     if study.plan is None:
         yield "the study has no plan made before its data, so every verdict is exploratory"

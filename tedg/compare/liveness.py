@@ -41,7 +41,9 @@ class Finding:
         return f"{self.part} of {self.arm} is inactive in {len(self.runs)} of {self.of} seeds: {self.reason}"
 
 
-def findings(variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]) -> list[Finding]:
+def findings(
+    variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
+) -> list[Finding]:
     """What is dead or inactive in the parts in which two arms differ; `names` are those of the arms."""
     found: list[Finding] = []
     if not variant or not baseline:
@@ -110,7 +112,11 @@ def _signs(part: str, run: RunRecord) -> Iterator[tuple[str, Says, bool]]:
         saturates = gate is not None and _class(gate) in _MAY_SATURATE
         if gate is not None:
             yield "attention over one key is the constant 1", _equals("attention/keys", 1), False
-            yield "attention over one kept key is the constant 1", _equals("attention/promised_keys", 1), False
+            yield (
+                "attention over one kept key is the constant 1",
+                _equals("attention/promised_keys", 1),
+                False,
+            )
         for name in ("W_Q", "W_K"):
             yield f"the gradient of {name} is exactly 0", _equals(f"gradient/{name}", 0), saturates
         yield "attention is the same in all states", _equals("attention/variation", 0), saturates
@@ -133,7 +139,9 @@ def _off(part: str, run: RunRecord) -> bool:
     return False
 
 
-def _gates(variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]) -> list[Finding]:
+def _gates(
+    variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
+) -> list[Finding]:
     """A gate that keeps every key is no gate. As a baseline it may stand for that; as a variant it may not."""
     reason = "it keeps every key"
     arms = list(zip(names, (variant, baseline), strict=True))

@@ -26,9 +26,7 @@ class Paired:
     notes: tuple[str, ...]
 
 
-def paired(
-    question: Question, arms: Arms, planned: Sequence[int] | None, study: str, command: str
-) -> Paired:
+def paired(question: Question, arms: Arms, planned: Sequence[int] | None, study: str, command: str) -> Paired:
     """Every seed that both arms have finished, of the planned ones where there is a plan."""
     absent = [name for name in (question.variant, question.baseline) if name not in arms]
     if absent:

@@ -46,7 +46,16 @@ class Needs:
 
     def lines(self) -> Iterator[str]:
         """A table, and what it rests on."""
-        titles = ("contrast", "pilot pairs", "spread", "to detect", "seeds", "hours", "seeds if spread", "anytime")
+        titles = (
+            "contrast",
+            "pilot pairs",
+            "spread",
+            "to detect",
+            "seeds",
+            "hours",
+            "seeds if spread",
+            "anytime",
+        )
         yield from rows(
             titles,
             [
@@ -84,7 +93,9 @@ def needs(study: Study, asked: Asked) -> Needs:
         if one.difference is not None and one.difference.deviation > 0
     ]
     if not found:
-        raise ConfigError(f"{study.name} has no contrast with two finished pairs that differ: no spread to go by")
+        raise ConfigError(
+            f"{study.name} has no contrast with two finished pairs that differ: no spread to go by"
+        )
     return Needs(tuple(found))
 
 

@@ -34,7 +34,9 @@ class Measure:
 
     def games(self, record: RunRecord, player: str = "policy") -> Evaluation | None:
         """The games that count: of the policy sampling with the weights asked for, or of another player."""
-        weights, mode = ("", "") if player != "policy" else (LAST if self.at is None else str(self.at), "sample")
+        weights, mode = (
+            ("", "") if player != "policy" else (LAST if self.at is None else str(self.at), "sample")
+        )
         cap = self.cap_of(record)
         for one in record.evaluations:
             if (one.player, one.weights, one.mode, one.cap) == (player, weights, mode, cap) and seeds(one):

@@ -31,7 +31,9 @@ def unlike(
                 f"{'s' * (len(pairs) > 1)} {few([str(seed) for *_, seed in pairs])}); a plan may allow it: "
                 f"plan.allow=[{name}]"
             )
-    if len(budgets := {_spelt(run.budget) for pair in runs for run in pair}) > 1 and not by.startswith("budget"):
+    if len(budgets := {_spelt(run.budget) for pair in runs for run in pair}) > 1 and not by.startswith(
+        "budget"
+    ):
         yield f"the runs had different budgets ({' and '.join(sorted(budgets))}), which are never mixed"
     played = [seeds(games) for pair in runs for run in pair if (games := measure.games(run)) is not None]
     if len(set(played)) > 1:

@@ -41,7 +41,9 @@ class PlanConfig:
         for name in ("primary", "secondary"):
             for variant, baseline in (family := getattr(self, name)):
                 if variant == baseline or {(variant, baseline), (baseline, variant)} & known:
-                    faults.add(f"{key}.{name}", [variant, baseline], "must be two arms, and no contrast twice")
+                    faults.add(
+                        f"{key}.{name}", [variant, baseline], "must be two arms, and no contrast twice"
+                    )
                 known.add((variant, baseline))
             self._decidable(f"{key}.{name}", len(family), faults)
 

@@ -61,9 +61,7 @@ def record(fusion: str, seed: int, score: float, plan: Any = None, **changes: An
     """A finished and healthy run; `changes` are fields of a RunRecord."""
     config = copy.deepcopy(CONFIG) | {"fusion": copy.deepcopy(FUSIONS[fusion]), "seed": seed, "plan": plan}
     config["name"] = f"{fusion}-s{seed}"
-    controls = tuple(
-        Evaluation(player, "", "", 500, None, games(mean)) for player, mean in CONTROLS.items()
-    )
+    controls = tuple(Evaluation(player, "", "", 500, None, games(mean)) for player, mean in CONTROLS.items())
     made = RunRecord(
         run_id=f"{hashlib.sha256(f'{fusion} {seed}'.encode()).hexdigest()[:10]}",
         name=config["name"],
