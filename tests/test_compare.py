@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tedg.compare.report import Outcome, Report
 from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, read
 from tedg.errors import ConfigError
-from tedg.statistics import aggregates
+from tedg.statistics import aggregates, power
 from tedg.store.record import Evaluation, RunRecord
 from tedg.store.study import keep_plan, read_study
 from tedg.sweep.drive import Sweep
@@ -40,9 +40,13 @@ PLAN: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The intervals that decide nothing take most of the time, and test_aggregates.py looks at them."""
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What decides nothing takes most of the time: test_aggregates.py and test_verdict.py look at it."""
     monkeypatch.setattr(aggregates, "RESAMPLES", 100)
+    monkeypatch.setattr(power, "_FEW_PAIRS", 1)
+    yield
+    for cached in (power.minimal_effect, power.pairs_needed):
+        cached.cache_clear()
 
 
 def two(more: float = 5, plan: Any = PLAN, **changes: Any) -> list[RunRecord]:
@@ -83,7 +87,8 @@ def test_verdicts() -> None:
         "cross_attn is better than concat in score (games of 500 steps) at a budget of 1,000,000 env steps: "
         "difference +5 over 10 paired seeds ("
     )
-    assert "more seeds, " in one(two(0)).sentence and "hours at the measured speed" in one(two(0)).sentence
+    assert "more seeds, " in one(two(0)).sentence
+    assert "hours at the measured speed" in one(two(0)).sentence
 
 
 def test_figures_are_those_of_a_script_that_knows_nothing_of_tedg(
@@ -116,7 +121,10 @@ def test_figures_are_those_of_a_script_that_knows_nothing_of_tedg(
     outcomes = {found["variant"]: found for found in json.loads(file.read_text())["outcomes"]}
     for name, found in outcomes.items():
         d = [scores[name][seed] - scores["concat"][seed] for seed in range(10)]
-        signed = [abs(sum(s * v for s, v in zip(signs, d))) for signs in itertools.product((1, -1), repeat=10)]
+        signed = [
+            abs(sum(s * v for s, v in zip(signs, d, strict=True)))
+            for signs in itertools.product((1, -1), repeat=10)
+        ]
         p[name] = sum(value >= abs(sum(d)) - 1e-9 for value in signed) / 1024
         mean, half = sum(d) / 10, stats.t.ppf(0.975, 9) * np.std(d, ddof=1) / 10**0.5
         own = found["difference"]
@@ -140,7 +148,8 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "one seed": (
         [*only(two(plan=None), 0)],
         None,
-        "1 pair of seeds can never decide it: the least p is 2/2^1 = 1, above 0.05; at least 6 are needed, 5 more",
+        "1 pair of seeds can never decide it: the least p is 2/2^1 = 1, above 0.05; at least 6 are "
+        "needed, 5 more",
     ),
     "five seeds": ([*only(two(plan=None), *range(5))], None, "5 pairs of seeds can never decide it"),
     "mixed code": (
@@ -151,7 +160,8 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "device": (
         changed(two(), 3, device="cuda"),
         PLAN,
-        "1 of 10 pairs are of different devices (cpu and cuda, seed 3); a plan may allow it: plan.allow=[device]",
+        "1 of 10 pairs are of different devices (cpu and cuda, seed 3); a plan may allow it: "
+        "plan.allow=[device]",
     ),
     "precision": (changed(two(), 3, precision="bfloat16"), PLAN, "1 of 10 pairs are of different precisions"),
     "budget": (
@@ -162,7 +172,8 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "other games": (
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(90, 20, 7)),)),
         PLAN,
-        "the runs played different games (20 games from seed 500000 in 19 runs, 20 games from seed 7 in 1 runs)",
+        "the runs played different games (20 games from seed 500000 in 19 runs, 20 games from seed 7 in "
+        "1 runs)",
     ),
     "games not played": (
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 5000, "", games(90)),)),
@@ -220,11 +231,15 @@ def test_pairs_alike_of_several_versions_are_said() -> None:
 
 def test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing() -> None:
     records = only(two(), *range(8))
-    with pytest.raises(ConfigError, match=r"18 of 20 planned runs of mine have ended, missing cross_attn seeds 8, 9"):
+    with pytest.raises(
+        ConfigError, match=r"18 of 20 planned runs of mine have ended, missing cross_attn seeds 8, 9"
+    ):
         one(records)
     outcome = one(records, asked=Asked(peek=True))
-    assert outcome.verdict is None and "this is an early look" in outcome.sentence
-    assert outcome.difference is not None and outcome.difference.n == 8
+    assert outcome.verdict is None
+    assert "this is an early look" in outcome.sentence
+    assert outcome.difference is not None
+    assert outcome.difference.n == 8
     without = only(two(plan=None), *range(8))
     with pytest.raises(ConfigError, match="2 runs of mine are not finished: cell 8"):
         said(without, None, unfinished=("cell 8 (running)", "cell 9 (queued)"))
@@ -255,20 +270,24 @@ def test_a_family_is_corrected_for_itself_and_keeps_what_is_missing() -> None:
     single = PLAN | {"primary": [["cross_attn", "concat"], ["cross_attn", "concat_tokens"]]}
     first, second = said(two(plan=single), single).outcomes
     assert (first.family, first.p_holm) == (2, 2 * (first.p or 0))
-    assert first.verdict == "better" and second.verdict is None
+    assert first.verdict == "better"
+    assert second.verdict is None
 
 
 def test_what_is_outside_the_plan_has_figures_and_no_verdict() -> None:
     for asked in (Asked(metric="return"), Asked(cap=500), Asked(baseline="cross_attn")):
         outside = said(two(), PLAN | {"cap": None}, asked).outcomes[-1]
-        assert outside.verdict is None and "it is outside the plan" in outside.sentence
-        assert outside.difference is not None and outside.p is None
+        assert outside.verdict is None
+        assert "it is outside the plan" in outside.sentence
+        assert outside.difference is not None
+        assert outside.p is None
     assert [o.verdict for o in said(two(), PLAN, Asked(baseline="concat")).outcomes] == ["better"]
 
 
 def test_without_a_plan_before_the_data_a_verdict_is_exploratory() -> None:
     outcome = one(two(plan=None), None)
-    assert outcome.role == "exploratory" and outcome.sentence.startswith("Exploratory: cross_attn is better")
+    assert outcome.role == "exploratory"
+    assert outcome.sentence.startswith("Exploratory: cross_attn is better")
     late = one(two(plan=None))
     assert late.sentence.startswith("Exploratory: ")
     assert late.notes[0].startswith("20 of 20 runs were begun without this plan")
@@ -279,8 +298,10 @@ def test_the_first_plan_counts_and_altering_it_shows(tmp_path: Path) -> None:
     for content in (PLAN, PLAN, PLAN | {"alpha": 0.2}):
         keep_plan(tmp_path, dataclasses.asdict(read(PlanConfig, content, "", Faults())), "7ea1", 0)
     plan, code, notes = plan_of(read_study(tmp_path), two())
-    assert plan is not None and (plan.alpha, code) == (0.05, "7ea1")
-    assert len(notes) == 1 and notes[0].endswith("(alpha); the first one counts")
+    assert plan is not None
+    assert (plan.alpha, code) == (0.05, "7ea1")
+    assert len(notes) == 1
+    assert notes[0].endswith("(alpha); the first one counts")
     assert plan_of({}, two())[0] == plan  # kept runs carry it
     carried = two() + arm("concat_matched", BASE, plan=PLAN | {"alpha": 0.2})
     assert plan_of({}, carried)[2] == ["the runs carry 2 different plans (in alpha), so none counts"]
@@ -301,7 +322,8 @@ def test_a_sweep_writes_its_plan_down_before_it_trains(tmp_path: Path) -> None:
 
     assert drive(Sweep(asked, [], 0, lambda cells, width: Launcher(1))) == 0
     assert seen[0]["content"]["primary"] == [["cross_attn", "concat"]]
-    assert seen[0]["runs_done_before"] == 0 and len(seen[0]["digest"]) == len(seen[0]["training_code"]) == 64
+    assert seen[0]["runs_done_before"] == 0
+    assert len(seen[0]["digest"]) == len(seen[0]["training_code"]) == 64
 
 
 def test_milestones() -> None:
@@ -312,10 +334,13 @@ def test_milestones() -> None:
     assert (half.family, whole.family) == (2, 2)
     assert half.measure == "score (games of 500 steps) after 500,000 of 1,000,000 env steps"
     assert whole.measure == "score (games of 500 steps) at a budget of 1,000,000 env steps"
-    assert half.difference is not None and half.difference.mean == 0 and whole.verdict == "better"
+    assert half.difference is not None
+    assert half.difference.mean == 0
+    assert whole.verdict == "better"
     assert [o.at for o in said(records, plan, Asked(at=500_000)).outcomes] == [500_000]
     lost = said(two(plan=plan), plan).outcomes[0]
-    assert lost.verdict is None and "no weights of env step 500,000 were kept" in lost.sentence
+    assert lost.verdict is None
+    assert "no weights of env step 500,000 were kept" in lost.sentence
     assert "'eval.milestones=[500000]'" in lost.sentence
     unplayed = two(plan=plan)
     for r in unplayed:
@@ -347,7 +372,8 @@ def test_a_part_that_is_dead_in_all_runs_makes_its_contrast_void(case: str) -> N
     outcome = one(two(liveness=figures))
     assert outcome.verdict == "void"
     assert outcome.sentence.startswith("The comparison is void, cross_attn against concat")
-    assert reason in outcome.sentence and record("cross_attn", 0, 1).run_id in outcome.sentence
+    assert reason in outcome.sentence
+    assert record("cross_attn", 0, 1).run_id in outcome.sentence
     some = one(changed(changed(two(), 3, liveness=figures), 4, liveness=figures))
     assert some.verdict == "better"
     assert "inactive in 2 of 10 seeds" in " ".join(some.liveness)
@@ -355,7 +381,8 @@ def test_a_part_that_is_dead_in_all_runs_makes_its_contrast_void(case: str) -> N
 
 def test_alpha_stored_wrong_is_void() -> None:
     outcome = one(changed(two(), 3, max_log_ratio=2e-5))
-    assert outcome.verdict == "void" and "|log ratio| is up to 2e-05 before the first step" in outcome.sentence
+    assert outcome.verdict == "void"
+    assert "|log ratio| is up to 2e-05 before the first step" in outcome.sentence
     assert one(changed(two(), 3, max_log_ratio=9e-6)).verdict == "better"
 
 
@@ -377,22 +404,34 @@ def test_a_frozen_router_is_void_only_where_the_router_is_the_contrast() -> None
     frozen = {"old": {"gradient/router": 0.0}}
     uniform = {"_target_": "tedg.models.routing.Uniform"}
     outcome = by_arm(frozen, routing=uniform)
-    assert outcome.verdict == "void" and "router of old is dead" in outcome.sentence
-    assert by_arm({"new": {"gradient/router": 0.0}}, routing=uniform).verdict == "better"  # has none on purpose
+    assert outcome.verdict == "void"
+    assert "router of old is dead" in outcome.sentence
+    assert (
+        by_arm({"new": {"gradient/router": 0.0}}, routing=uniform).verdict == "better"
+    )  # has none on purpose
     assert by_arm(frozen, logic={"_target_": "tedg.models.logic.NoLogic"}).verdict == "better"
     sparse = {"_target_": "tedg.models.routing.Sparsemax"}
     learned = by_arm({"new": {"gradient/router": 0.0}}, routing=sparse)  # one-hot rows pass no gradient
-    assert learned.verdict == "better" and "router of new is inactive in 10 of 10 seeds" in learned.liveness[0]
+    assert learned.verdict == "better"
+    assert "router of new is inactive in 10 of 10 seeds" in learned.liveness[0]
 
 
 def test_a_gate_that_keeps_every_key_is_void_where_the_gate_is_the_contrast() -> None:
     everything = {"attention/kept_keys": 122.0, "attention/promised_keys": 122}
-    whole = {"_target_": FUSIONS["cross_attn"]["_target_"], "gate": {**FUSIONS["cross_attn"]["gate"], "keep": 1.0}}
+    whole = {
+        "_target_": FUSIONS["cross_attn"]["_target_"],
+        "gate": {**FUSIONS["cross_attn"]["gate"], "keep": 1.0},
+    }
     outcome = by_arm({"new": everything}, fusion=whole)
-    assert outcome.verdict == "void" and "gate of new is dead: it keeps every key" in outcome.sentence
-    assert by_arm({"old": everything}, fusion={**whole, "gate": {**whole["gate"], "keep": 0.5}}).verdict == "better"
+    assert outcome.verdict == "void"
+    assert "gate of new is dead: it keeps every key" in outcome.sentence
+    assert (
+        by_arm({"old": everything}, fusion={**whole, "gate": {**whole["gate"], "keep": 0.5}}).verdict
+        == "better"
+    )
     broken = by_arm({"old": {"attention/kept_keys": 122.0}}, fusion=FUSIONS["cross_attn_dense"])
-    assert broken.verdict == "void" and "it was to drop keys and dropped none" in broken.sentence
+    assert broken.verdict == "void"
+    assert "it was to drop keys and dropped none" in broken.sentence
     # gate_sweep's 1.0 arm against V3, where attention is the contrast.
     v4 = two(liveness=alive(**{k.replace("/", "__"): v for k, v in everything.items()}))
     for r in v4[10:]:
@@ -417,9 +456,12 @@ def test_what_stands_beside() -> None:
         ("cross_attn", 542_241, pytest.approx(1e6 / 1800)),
     ]
     assert [note.split()[0] for note in report.notes] == ["concat_matched", "concat_tokens"]
-    assert report.outcomes[0].outlook is not None and report.outcomes[0].outlook.points > 0
+    assert report.outcomes[0].outlook is not None
+    assert report.outcomes[0].outlook.points > 0
     weak = said(arm("concat", BASE - 50, plan=PLAN) + arm("cross_attn", BASE, plan=PLAN)).notes
-    assert any(note.startswith("warning: concat (30.2) is not shown to be above script (52.0)") for note in weak)
+    assert any(
+        note.startswith("warning: concat (30.2) is not shown to be above script (52.0)") for note in weak
+    )
     assert not any(note.startswith("warning: cross_attn") for note in weak)
 
 
@@ -443,7 +485,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "cross_attn - concat" in capsys.readouterr().out
     assert run(["many", *root, "--by", "fusion", "--aa", "concat", "--json", f"{tmp_path}/aa.json"]) == 0
     rate = json.loads((tmp_path / "aa.json").read_text())["false_positives"]
-    assert rate["studies"] == 10_000 and rate["rate"] < 0.06
+    assert rate["studies"] == 10_000
+    assert rate["rate"] < 0.06
     for arguments, told in (
         (["non"], "there is no study non"),
         (["many"], "what are the arms? say --by"),
@@ -468,5 +511,8 @@ def test_cells_without_a_result_are_unfinished_and_runs_without_a_record_are_sai
     (begun / "config.yaml").write_text("eval: {}")
     (begun / "provenance.json").write_text("{}")
     study = find(tmp_path, "mine", tmp_path / "experiments")
-    assert len(study.records) == 19 and study.unfinished == ("concat-s10-0123456789 (stopped)",)
-    assert study.notes[0].startswith(f"1 runs have ended and have no record, so they are left out: {first.name}")
+    assert len(study.records) == 19
+    assert study.unfinished == ("concat-s10-0123456789 (stopped)",)
+    assert study.notes[0].startswith(
+        f"1 runs have ended and have no record, so they are left out: {first.name}"
+    )

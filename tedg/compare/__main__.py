@@ -13,9 +13,9 @@ from tedg.files import write_text
 from tedg.inert import inert
 
 _MORE = """\
-STUDY is the name of a folder in --root or in --experiments (kept runs), or a directory of runs. A contrast of a
-plan has its verdict by all planned seeds; one without a plan is exploratory; one outside of the plan has figures
-and no verdict. docs/comparing.md says how a verdict comes about.
+STUDY is the name of a folder in --root or in --experiments (kept runs), or a directory of runs. A contrast of
+a plan has its verdict by all planned seeds; one without a plan is exploratory; one outside of the plan has
+figures and no verdict. docs/comparing.md says how a verdict comes about.
 
 exit codes:
   0 a report was made   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""

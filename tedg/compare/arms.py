@@ -16,7 +16,7 @@ _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logg
 
 
 def group(records: Sequence[RunRecord], by: str) -> Arms:
-    """Runs by the option of group `by`, or by the value of the dotted key. ConfigError where neither is there."""
+    """Runs by the option of group `by`, or by the value of a dotted key. ConfigError for neither."""
     arms: Arms = {}
     missing = []
     for record in records:

@@ -74,8 +74,8 @@ def above_controls(arms: Sequence[Arm], players: Sequence[Control], measure: Mea
         if below:
             names = " and ".join(f"{player.player} ({player.mean.value:.1f})" for player in below)
             yield (
-                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}: whether it has "
-                "learnt comes before how it compares"
+                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}: whether it "
+                "has learnt comes before how it compares"
             )
 
 
@@ -90,7 +90,7 @@ def confounds(records: Sequence[RunRecord], arms: Arms, shown: Iterable[str]) ->
 
 
 def curve_areas(runs: Sequence[RunPair]) -> tuple[Difference | None, tuple[float, float] | None]:
-    """The paired difference of mean heights of the score's learning curves, over the env steps all cover."""
+    """The paired difference of mean heights of the score's learning curves, over the env steps of all."""
     if not runs:
         return None, None
     curves = [_curve(run) for pair in runs for run in pair]

@@ -1,4 +1,4 @@
-"""What there is of a study: records of its runs, cells that are not finished, and the plan it started with."""
+"""What there is of a study: records of runs, cells that are not finished, and the plan it started with."""
 
 from __future__ import annotations
 

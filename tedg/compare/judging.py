@@ -176,7 +176,10 @@ def _exploratory(study: Study, one: _Looked) -> str | None:
     others = [run.run_id for run in runs if not under_plan(run, study.plan)]
     if not others:
         return None
-    return f"{len(others)} of {len(runs)} runs were begun without this plan ({few(others)}), so it is exploratory"
+    return (
+        f"{len(others)} of {len(runs)} runs were begun without this plan ({few(others)}), so it is "
+        "exploratory"
+    )
 
 
 def _sentence(
@@ -211,9 +214,11 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     told = [
         f"{name} seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}" for name, gone in missing.items()
     ]
-    total, gone = len(plan.seeds) * len(wanted & arms.keys()), sum(map(len, missing.values()))
+    total = len(plan.seeds) * len(wanted & arms.keys())
+    ended = total - sum(map(len, missing.values()))
     states = f" ({few(study.unfinished)})" if study.unfinished else ""
-    return f"{total - gone} of {total} planned runs of {study.name} have ended, missing {few(sorted(told))}{states}"
+    missed = few(sorted(told))
+    return f"{ended} of {total} planned runs of {study.name} have ended, missing {missed}{states}"
 
 
 def _notes(

@@ -1,8 +1,8 @@
 """Was the part that a contrast names alive? If it was dead by construction, the contrast is void.
 
-Dead is what shows exactly nothing in every run of an arm for which there is a figure. What is inactive in some
-runs has learned to be: it is reported with its share, since leaving such runs out would choose by the outcome.
-A figure that is missing says nothing.
+Dead is what shows exactly nothing in every run of an arm for which there is a figure. What is inactive in
+some runs has learned to be: it is reported with its share, since leaving such runs out would choose by the
+outcome. A figure that is missing says nothing.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _off(part: str, run: RunRecord) -> bool:
 def _gates(
     variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
 ) -> list[Finding]:
-    """A gate that keeps every key is no gate. As a baseline it may stand for that; as a variant it may not."""
+    """A gate that keeps every key is none. As a baseline it may stand for that; as a variant it may not."""
     reason = "it keeps every key"
     arms = list(zip(names, (variant, baseline), strict=True))
     keeping = {name: tuple(run.run_id for run in runs if _keeps_all(run)) for name, runs in arms}
@@ -176,8 +176,8 @@ def _log_ratio(arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]:
     if over:
         most = max(value for _, value in values)
         reason = (
-            f"|log ratio| is up to {most:.2g} before the first step (limit {MAX_LOG_RATIO:g}), so the policy that "
-            "learns is not the one that acted"
+            f"|log ratio| is up to {most:.2g} before the first step (limit {MAX_LOG_RATIO:g}), so the "
+            "policy that learns is not the one that acted"
         )
         yield Finding("the learner", arm, reason, over, len(values), True)
 

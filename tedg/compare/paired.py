@@ -42,8 +42,8 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, study:
         diverged = [seed for seed in wanted for run in runs.get(seed, ())[:1] if run.status == "diverged"]
         if diverged:
             refused.append(
-                f"{len(diverged)} run{'s' * (len(diverged) > 1)} of {name} diverged ({_seeds(diverged)}), and "
-                "leaving their pairs out would choose by the outcome"
+                f"{len(diverged)} run{'s' * (len(diverged) > 1)} of {name} diverged ({_seeds(diverged)}), "
+                "and leaving their pairs out would choose by the outcome"
             )
         lacking = [run for seed in wanted for run in runs.get(seed, ())[:1] if _unplayed(run, question)]
         if lacking:
@@ -57,11 +57,11 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, study:
         gone = [seed for seed in wanted if seed not in runs]
         if gone and planned is None:
             notes.append(f"{_seeds(gone)} of {name} {_are(gone)} missing, so their pairs are left out")
-    runs = tuple(_finished(wanted, baseline, variant, question))
-    done = {one.seed for one, _ in runs}
+    pairs = tuple(_finished(wanted, baseline, variant, question))
+    done = {one.seed for one, _ in pairs}
     return Paired(
-        runs,
-        _pairs(runs, question),
+        pairs,
+        _pairs(pairs, question),
         tuple(seed for seed in wanted if seed not in done),
         tuple(refused),
         tuple(notes),
@@ -103,8 +103,8 @@ def _twice(name: str, runs: dict[int, list[RunRecord]]) -> Iterator[str]:
         first, second, *_ = next(iter(double.values()))
         keys = also_differ(first, second, "") or ["the code"]
         yield (
-            f"{name} has several runs of {_seeds(list(double))} ({first.run_id} and {second.run_id} differ in "
-            f"{few(keys)}), so it is no single arm; try --by {keys[0]}"
+            f"{name} has several runs of {_seeds(list(double))} ({first.run_id} and {second.run_id} differ "
+            f"in {few(keys)}), so it is no single arm; try --by {keys[0]}"
         )
 
 

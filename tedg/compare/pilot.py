@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from tedg.compare.judging import compare
 from tedg.compare.find import Study
+from tedg.compare.judging import compare
 from tedg.compare.questions import Asked
 from tedg.compare.report import Outcome
 from tedg.errors import ConfigError
@@ -74,10 +74,10 @@ class Needs:
         )
         yield ""
         yield (
-            f"Power {POWER} at the level of one of {self.needs[0].contrasts} contrasts. Spread: the standard deviation of "
-            f"paired differences; in {1 - _CAUTION:.0%} of pilots of this size it is really above the one in brackets. "
-            "Hours: machine time of both arms at the pilot's speed and budget. anytime: seeds that `stop: anytime` takes "
-            "for the same power."
+            f"Power {POWER} at the level of one of {self.needs[0].contrasts} contrasts. Spread: the standard "
+            f"deviation of paired differences; in {1 - _CAUTION:.0%} of pilots of this size it is really "
+            "above the one in brackets. Hours: machine time of both arms at the pilot's speed and budget. anytime: "
+            "seeds that `stop: anytime` takes for the same power."
         )
 
 

@@ -30,9 +30,9 @@ class Same:
     def __str__(self) -> str:
         found = self.false_positives
         return (
-            f"{self.arm} against itself: better or worse in {found.found:,} of {found.studies:,} splits of its "
-            f"{self.runs} seeds, {found.rate:.1%} ({found.level:.0%} limits {found.low:.1%} to {found.high:.1%}); "
-            f"the test allows {self.alpha:.0%}"
+            f"{self.arm} against itself: better or worse in {found.found:,} of {found.studies:,} splits of "
+            f"its {self.runs} seeds, {found.rate:.1%} ({found.level:.0%} limits {found.low:.1%} to "
+            f"{found.high:.1%}); the test allows {self.alpha:.0%}"
         )
 
 

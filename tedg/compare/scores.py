@@ -17,7 +17,7 @@ LAST = "last"
 
 @dataclass(frozen=True)
 class Measure:
-    """Which figure of which games. `cap` in env steps, None: as in training; `at` a milestone, None: the end."""
+    """A figure of games: `cap` in env steps (None: as in training), `at` a milestone (None: the end)."""
 
     metric: str
     cap: int | None = None
@@ -70,8 +70,11 @@ class Measure:
                 f"them: {command} 'eval.milestones=[{self.at}]'"
             )
         at = "" if self.at is None else f" --at {self.at}"
-        what = f"held-out games of {self.cap_of(record):,} steps"
-        return f"{what} were not played; they are by: python -m tedg.evaluate {study}{at} --cap {self.cap_of(record)}"
+        cap = self.cap_of(record)
+        return (
+            f"held-out games of {cap:,} steps were not played; they are by: "
+            f"python -m tedg.evaluate {study}{at} --cap {cap}"
+        )
 
 
 def seeds(evaluation: Evaluation) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The plan of a study: what it is to find out, and how that will be judged, written down before there are data."""
+"""The plan of a study: what it is to find out and how that will be judged, fixed before there are data."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class PlanConfig:
         if tests and (least := seeds_to_decide(tests, self.alpha)) > len(self.seeds):
             n = len(self.seeds)
             faults.report(
-                f"{key}: {n} seed{'s' * (n != 1)} can never decide {_tests(tests)} at alpha {self.alpha:g}: the "
-                f"least p is 2/2^{n} = {min(1.0, 2 / 2**n):.2g}, needed {self.alpha / tests:.2g}; at least "
-                f"{least} seeds, or fewer contrasts"
+                f"{key}: {n} seed{'s' * (n != 1)} can never decide {_tests(tests)} at alpha {self.alpha:g}: "
+                f"the least p is 2/2^{n} = {min(1.0, 2 / 2**n):.2g}, needed {self.alpha / tests:.2g}; at "
+                f"least {least} seeds, or fewer contrasts"
             )
 
     def differing(self, other: PlanConfig) -> Iterator[str]:

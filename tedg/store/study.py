@@ -52,7 +52,7 @@ def add_to_study(folder: Path, command: str, cells: Mapping[str, Mapping[str, An
 
 
 def keep_plan(folder: Path, plan: Mapping[str, Any], training_code: str, done: int) -> None:
-    """Write down the plan that a study starts with, and the code; a later and different one is kept beside it.
+    """Write down the plan that a study starts with, and the code; a later, different one is kept beside it.
 
     `done` is how many of its runs had ended before. Raises StorageError.
     """
