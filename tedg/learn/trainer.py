@@ -18,6 +18,7 @@ from tedg.learn import figures
 from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
+from tedg.learn.milestones import Milestones
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
 from tedg.learn.recording import Recorder
@@ -97,6 +98,11 @@ class Trainer:
             console.note(f"weights taken from {initial_weights}")
             if fresh:
                 console.note(f"left fresh by init_except: {', '.join(fresh)}")
+        self.milestones = Milestones(
+            run_dir, config.eval.milestones, self.origin.meta, self.state.env_steps
+        )
+        for steps in self.milestones.missed:
+            console.warn(f"eval.milestones: the run is past {steps:,} env steps and cannot keep their weights")
         self.recorder = Recorder(
             run_dir, config, self.state.update, self.state.env_steps, self._save, console.warn
         )
@@ -180,6 +186,7 @@ class Trainer:
         self._episodes += rollout.episodes
         self._count_lost(rollout, result)
         self._count(result, settings.stage)
+        self.milestones.note(state.env_steps, state.update, settings.stage, self.done, self.policy)
         env_seconds = collector.env_seconds - env_before
         timing = {
             "time/env": env_seconds,
@@ -292,6 +299,7 @@ class Trainer:
 
     def _save(self, scheduled: bool) -> None:
         assert self.collector is not None
+        self.milestones.write()
         save(
             self.run_dir,
             self.state,
@@ -351,4 +359,4 @@ class Trainer:
 
 
 def _episode(row: dict[str, Any]) -> EpisodeEnd:
-    return EpisodeEnd(**{name: row[name] for name in EpisodeEnd.__dataclass_fields__})
+    return EpisodeEnd(**{name: row[name] for name in EpisodeEnd.__dataclass_fields__ if name in row})
