@@ -68,16 +68,20 @@ def play_missing(
 
 def _trained_player(config: RunConfig, run_dir: Path) -> PolicyPlayer:
     """The policy of a finished run, under the settings that its last stage ends with."""
-    device = make_device(config)
     stages, _ = make_schedule(config)
     settings = stages[-1].settings(stages[-1].end)
+    return PolicyPlayer(finished_policy(config, run_dir), settings, make_device(config), config.seed)
+
+
+def finished_policy(config: RunConfig, weights: Path) -> MoEPolicy:
+    """The policy of a run with the weights of a checkpoint, or of a run directory's newest one."""
     env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
     try:
-        policy = make_policy(config, env, make_hypergraph(config), device)
+        policy = make_policy(config, env, make_hypergraph(config), make_device(config))
     finally:
         env.close()
-    load_weights(policy, run_dir)
-    return PolicyPlayer(policy, settings, device, config.seed)
+    load_weights(policy, weights)
+    return policy
 
 
 def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[str, Any]:

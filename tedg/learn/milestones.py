@@ -31,9 +31,7 @@ class Milestones:
         self._waiting: list[tuple[int, dict[str, Tensor], dict[str, Any]]] = []
         # Asked for when the run was past them.
         self.missed = [
-            steps
-            for steps in sorted(wanted)
-            if steps <= env_steps and milestone_in(run_dir, steps) is None
+            steps for steps in sorted(wanted) if steps <= env_steps and milestone_in(run_dir, steps) is None
         ]
 
     def note(self, env_steps: int, update: int, stage: str, done: int, policy: MoEPolicy) -> None:

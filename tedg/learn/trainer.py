@@ -98,11 +98,11 @@ class Trainer:
             console.note(f"weights taken from {initial_weights}")
             if fresh:
                 console.note(f"left fresh by init_except: {', '.join(fresh)}")
-        self.milestones = Milestones(
-            run_dir, config.eval.milestones, self.origin.meta, self.state.env_steps
-        )
+        self.milestones = Milestones(run_dir, config.eval.milestones, self.origin.meta, self.state.env_steps)
         for steps in self.milestones.missed:
-            console.warn(f"eval.milestones: the run is past {steps:,} env steps and cannot keep their weights")
+            console.warn(
+                f"eval.milestones: the run is past {steps:,} env steps and cannot keep their weights"
+            )
         self.recorder = Recorder(
             run_dir, config, self.state.update, self.state.env_steps, self._save, console.warn
         )
