@@ -41,7 +41,7 @@ PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended. Games that were played before are not played again; Ctrl-C keeps
+RUN is the directory of a run that has ended, or a folder of such runs. Games that were played before are not played again; Ctrl-C keeps
 what was played.
 
 exit codes:
@@ -60,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     try:
         # All are looked at before the first plays.
-        asked = [_Asked.of(Path(directory).expanduser(), given) for directory in given.runs]
+        directories = [run for one in given.runs for run in _runs(Path(one).expanduser())]
+        asked = [_Asked.of(directory, given) for directory in dict.fromkeys(directories)]
         with stop_on_signals() as stop:
             rows = [row for one in asked for row in _rows(one, stop)]
     except TedgError as error:
@@ -99,6 +100,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _runs(path: Path) -> list[Path]:
+    """The run that a directory is, or those in it; ConfigError where there is none."""
+    if (path / rundir.CONFIG).is_file():
+        return [path]
+    found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
+    if not found:
+        raise ConfigError(f"{path} is no directory of a run, and has none: there is no {rundir.CONFIG}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What one run is to play."""
@@ -111,8 +122,6 @@ class _Asked:
     @classmethod
     def of(cls, directory: Path, given: argparse.Namespace) -> _Asked:
         """Raises ConfigError for a run that cannot play it, and StorageError."""
-        if not (directory / rundir.CONFIG).is_file():
-            raise ConfigError(f"{directory} is no directory of a run: it has no {rundir.CONFIG}")
         config = read_run_config(directory)
         first = config.eval.first_seed if given.first_seed is None else given.first_seed
         for flag, value, least in (("--games", given.games, 1), ("--first-seed", first, 0)):

@@ -35,7 +35,7 @@ Ended = Callable[[EpisodeEnd], None]
 
 
 class MeasuredPolicy:
-    """A policy under the settings of one stage: its likeliest action, or one drawn by the step's own number."""
+    """A policy under a stage's settings: its likeliest action, or one drawn by the step's own number."""
 
     def __init__(self, policy: MoEPolicy, settings: Settings, greedy: bool, seed: int) -> None:
         self.policy, self.settings, self.greedy = policy, settings, greedy

@@ -136,6 +136,7 @@ def _begin(
             "run_id": start.run_id,
             "parent": start.parent,
             "parent_dir": parent_dir,
+            "options": composed.options,
             "sessions": [],
         }
     # As it was at the first start: the parent may be gone later.

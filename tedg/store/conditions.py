@@ -1,7 +1,7 @@
 """Held-out games that were played after a run's end, one table for each way of playing them.
 
-A run's own lie in its directory: `evaluation/<weights>-<mode>-<cap>.csv`. Those of the players without learning
-lie beside the runs, for all of them: `yardsticks/<game>-<mask>-<cap>-<digest>.csv`.
+A run's own lie in its directory: `evaluation/<weights>-<mode>-<cap>.csv`. Those of players without learning lie
+beside the runs, for all of them: `yardsticks/<game>-<mask>-<cap>-<digest>.csv`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _make(folder: Path) -> None:
 
 
 def budget_of(budget: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, int]:
-    """A run's budget by its unit, {"env_steps": n} or {"episodes": n}, from two nodes of its configuration."""
+    """A run's budget by its unit, {"env_steps": n} or {"episodes": n}, from these nodes of config.yaml."""
     for unit in ("env_steps", "episodes"):
         if budget.get(unit) is not None:
             return {unit: int(budget[unit])}
