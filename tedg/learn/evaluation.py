@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tedg.compare.skewed import mean_of_games
 from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
 from tedg.errors import Stopped
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy
 from tedg.processes import WorkerError
 from tedg.signals import StopFlag
+from tedg.statistics.skewed import mean_of_games
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def record_text(record: RunRecord) -> str:
     if (size := len(text.encode())) > MOST_BYTES:
         games = sum(len(one.games) for one in record.evaluations)
         raise StorageError(
-            f"the record of run {record.run_id} would have {size:,} bytes, and may have {MOST_BYTES:,}: it holds "
+            f"the record of run {record.run_id} would have {size:,} bytes, and may have {MOST_BYTES:,}: it has "
             f"{games:,} held-out games; keep fewer, by moving tables out of evaluation/ or yardsticks/"
         )
     return text
@@ -124,6 +124,12 @@ def read_record(directory: Path) -> RunRecord | None:
         return _record(content)
     except _Fault as fault:
         raise StorageError(f"{path} is damaged: {fault}") from None
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """The records of the runs in `folder`, by the names of their directories. Raises as `read_record`."""
+    found = [read_record(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
+    return [record for record in found if record is not None]
 
 
 class _Fault(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tedg.compare.skewed import mean_of_games
+from tedg.statistics.skewed import mean_of_games
 from tedg.store.conditions import Games
 from tedg.study import text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tedg.compare.pairs import Floats
+from tedg.statistics.pairs import Floats
 
 
 @dataclass(frozen=True, eq=False)

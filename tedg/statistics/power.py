@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import bisect
 from statsmodels.stats.power import TTestPower
 
-from tedg.compare import anytime, sign_flip
-from tedg.compare.pairs import Floats
+from tedg.statistics import anytime, sign_flip
+from tedg.statistics.pairs import Floats
 
 POWER = 0.8
 MOST_PAIRS = 1000  # a study of more is out of reach, and is not counted out

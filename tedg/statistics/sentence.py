@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tedg.compare import power, sign_flip
-from tedg.compare.verdict import Judgement, Stop, Verdict
+from tedg.statistics import power, sign_flip
+from tedg.statistics.verdict import Judgement, Stop, Verdict
 
 
 @dataclass(frozen=True)
