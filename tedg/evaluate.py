@@ -17,6 +17,7 @@ from typing import Any
 from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
 from tedg.inert import inert
+from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.store import rundir
@@ -41,8 +42,8 @@ PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended, or a folder of such runs. Games that were played before are not played again; Ctrl-C keeps
-what was played.
+RUN is the directory of a run that has ended, or a folder of such runs. Games that were played before are not
+played again; Ctrl-C keeps what was played.
 
 exit codes:
   0 done   1 processes were lost again and again   2 wrong usage, or a run that cannot play
@@ -63,9 +64,13 @@ def run(arguments: Sequence[str]) -> int:
         directories = [run for one in given.runs for run in _runs(Path(one).expanduser())]
         asked = [_Asked.of(directory, given) for directory in dict.fromkeys(directories)]
         with stop_on_signals() as stop:
-            rows = [row for one in asked for row in _rows(one, stop)]
+            rows: list[Row] = []
+            for one in asked:
+                rows += _rows(one, stop)
+                if read_result(one.directory) is not None:
+                    keep_record(one.directory, _complain)
     except TedgError as error:
-        print(inert(f"error: {error}"), file=sys.stderr)
+        _complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -76,6 +81,10 @@ def run(arguments: Sequence[str]) -> int:
         for line in lines(rows):
             print(inert(line))
     return 0
+
+
+def _complain(text: str) -> None:
+    print(inert(text), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -239,7 +248,7 @@ def _yardstick_games(asked: _Asked, path: Path, stop: StopFlag) -> dict[str, Gam
                 with _kept(name, known, len(missing), lambda: write_yardsticks(path, games)) as ended:
                     play_list(config, missing, partial(MeasuredYardstick, name), stop, ended)
             except ConfigError as error:
-                print(inert(f"{name} is left out: {error}"), file=sys.stderr)
+                _complain(f"{name} is left out: {error}")
     return {name: played for name, played in games.items() if played}
 
 

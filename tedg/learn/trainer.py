@@ -27,6 +27,7 @@ from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy
 from tedg.learn.snapshot import RunState, find, load_weights, resume, save
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
+from tedg.models.flops import forward_flops
 from tedg.signals import StopFlag
 from tedg.store.checkpoint import Checkpoint, best, latest
 from tedg.store.games import asked_games, write_games
@@ -332,7 +333,9 @@ class Trainer:
         settings = last.settings(last.end)
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
-        games, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
+        games, states = evaluate_all(
+            self.config, self.policy, settings, self.device, self.stop, self.console.played
+        )
         write_games(self.run_dir, games)
         evaluation = summaries(games, asked_games(self.config.eval)) if games else {}
         for player, summary in evaluation.items():
@@ -347,6 +350,7 @@ class Trainer:
                 "first_300_episodes": first_episodes(self._episodes, 300),
             },
             "evaluation": evaluation,
+            "flops": forward_flops(self.policy, states, settings.routing),
             "liveness": liveness(self.policy, states, settings, generator),
             "best_checkpoint": self._best(),
             "warnings": self.console.warnings,

@@ -1,7 +1,7 @@
 """Held-out games that were played after a run's end, one table for each way of playing them.
 
-A run's own lie in its directory: `evaluation/<weights>-<mode>-<cap>.csv`. Those of players without learning lie
-beside the runs, for all of them: `yardsticks/<game>-<mask>-<cap>-<digest>.csv`.
+A run's own lie in its directory: `evaluation/<weights>-<mode>-<cap>.csv`. Those of players without learning
+lie beside the runs, for all of them: `yardsticks/<game>-<mask>-<cap>-<digest>.csv`.
 """
 
 from __future__ import annotations

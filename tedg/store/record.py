@@ -105,7 +105,7 @@ def record_text(record: RunRecord) -> str:
     if (size := len(text.encode())) > MOST_BYTES:
         games = sum(len(one.games) for one in record.evaluations)
         raise StorageError(
-            f"the record of run {record.run_id} would have {size:,} bytes, and may have {MOST_BYTES:,}: it has "
+            f"the record of run {record.run_id} would have {size:,} bytes of at most {MOST_BYTES:,}: it has "
             f"{games:,} held-out games; keep fewer, by moving tables out of evaluation/ or yardsticks/"
         )
     return text

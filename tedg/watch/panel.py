@@ -59,6 +59,14 @@ class LiveConsole:
         """Shown with the next update."""
         self._pace.saved()
 
+    def played(self, player: str, games: int, total: int) -> None:
+        """Show them in place of the panel of training."""
+        rows = _grid()
+        _add(rows, player, f"{self._bar(games / total, 24)} {games:,} of {total:,}")
+        if self._live is not None:
+            live, panel = self._live, Panel(rows, title=_text("held-out games"), title_align="left")
+            self._safely(lambda: live.update(panel, refresh=True))
+
     def close(self) -> None:
         """Leave the last panel on the screen."""
         if self._live is not None:
