@@ -28,9 +28,8 @@ from tedg.signals import StopFlag
 from tedg.store.games import POLICY, GamesByPlayer, asked_games
 
 MAX_ENVS = 32  # games played side by side
-Played = Callable[
-    [str, int, int], None
-]  # takes a player's name, how many of its games have ended, and of how many
+# Takes a player's name, how many of its games have ended, and of how many.
+Played = Callable[[str, int, int], None]
 
 
 def evaluate_all(
