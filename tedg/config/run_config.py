@@ -215,11 +215,12 @@ class BudgetConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvalConfig:
-    """Held-out games at the end of training."""
+    """Held-out games at the end of training, and the env steps whose weights are kept for more of them."""
 
     games: Natural
     first_seed: Seed
     players: tuple[Literal["random", "random_legal", "script"], ...]
+    milestones: tuple[Count, ...]
 
     def validate(self, key: str, faults: Faults) -> None:
         """The last game's seed has to be one, and every player plays once."""
@@ -228,6 +229,8 @@ class EvalConfig:
             faults.add(f"{key}.first_seed", self.first_seed, right)
         if len(set(self.players)) < len(self.players):
             faults.add(f"{key}.players", list(self.players), "names a player twice")
+        if len(set(self.milestones)) < len(self.milestones):
+            faults.add(f"{key}.milestones", list(self.milestones), "names a number of env steps twice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def run_id(config: RunConfig, parent: str | None) -> str:
 def earlier_id(config: RunConfig, parent: str | None) -> str:
     """The id from when the keys of MEASURED still counted; earlier directories have it."""
     node = asdict(config)
+    del node["eval"]["milestones"]  # which there were none of then
     return _digest(_canonical(config) | {key: node[key] for key in MEASURED}, parent)
 
 
