@@ -56,7 +56,9 @@ def two(more: float = 5, plan: Any = PLAN, **changes: Any) -> list[RunRecord]:
 
 def said(records: Sequence[RunRecord], plan: Any = PLAN, asked: Asked | None = None, **more: Any) -> Report:
     planned = None if plan is None else read(PlanConfig, plan, "plan", Faults())
-    return compare(Study("mine", tuple(records), plan=planned, **more), asked or Asked(by="fusion"))
+    return compare(
+        Study("mine", "multirun/mine", tuple(records), plan=planned, **more), asked or Asked(by="fusion")
+    )
 
 
 def one(records: Sequence[RunRecord], plan: Any = PLAN, asked: Asked | None = None) -> Outcome:
@@ -111,9 +113,9 @@ def test_figures_are_those_of_a_script_that_knows_nothing_of_tedg(
     for path in tmp_path.glob("multirun/mine/*/record.json"):
         node = json.loads(path.read_text())
         (own,) = [e for e in node["evaluations"] if e["player"] == "policy"]
-        scores.setdefault(node["options"]["fusion"], {})[node["seed"]] = sum(
-            game["score"] for game in own["games"]
-        ) / len(own["games"])
+        column = own["columns"].index("score")
+        mean = sum(game[column] for game in own["games"]) / len(own["games"])
+        scores.setdefault(node["options"]["fusion"], {})[node["seed"]] = mean
         x, y = node["curve"]["env_steps"], node["curve"]["mean_score"]
         area = sum((x[i + 1] - x[i]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1)) / (x[-1] - x[0])
         ends.setdefault(node["options"]["fusion"], {})[node["seed"]] = area
@@ -179,7 +181,7 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 5000, "", games(90)),)),
         PLAN,
         "of 1 runs of cross_attn (seed 3) held-out games of 500 steps were not played; they are by: "
-        "python -m tedg.evaluate mine --cap 500",
+        "python -m tedg.evaluate multirun/mine --cap 500",
     ),
     "another player's weights": (
         changed(two(), 3, evaluations=(Evaluation("policy", "best", "sample", 500, "", games(90)),)),
@@ -346,7 +348,7 @@ def test_milestones() -> None:
     for r in unplayed:
         r.config["eval"]["milestones"] = [500_000]
     sentence = said(unplayed, plan).outcomes[0].sentence
-    assert "python -m tedg.evaluate mine --at 500000 --cap 500" in sentence
+    assert "python -m tedg.evaluate multirun/mine --at 500000 --cap 500" in sentence
 
 
 def alive(**figures: Any) -> dict[str, Any]:

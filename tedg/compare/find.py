@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ _ENDED = ("done", "diverged", "pruned")
 
 @dataclass(frozen=True)
 class Study:
-    """`unfinished` are cells as `tedg.study show` prints them; `planned_code` is the digest of the code when
+    """`place` is its folder, as commands take it. `unfinished` are cells as `tedg.study show` prints them; `planned_code` is the digest of the code when
     the plan was written, None where that is unknown.
     """
 
     name: str
+    place: str
     records: tuple[RunRecord, ...]
     unfinished: tuple[str, ...] = ()
     plan: PlanConfig | None = None
@@ -45,7 +47,7 @@ def find(root: Path, name: str, experiments: Path) -> Study:
     if without := [cell["label"] for cell in every if _ended(cell) and cell["run_id"] not in records]:
         notes.append(
             f"{len(without)} runs have ended and have no record, so they are left out: {few(without)}; "
-            f"`python -m tedg.evaluate {name}` writes it"
+            f"`python -m tedg.evaluate {shlex.quote(str(folder))}` writes it"
         )
     unfinished = tuple(f"{c['label']} ({c['state']})" for c in every if not _ended(c) and c["name"] != "runs")
     if not records:
@@ -56,6 +58,7 @@ def find(root: Path, name: str, experiments: Path) -> Study:
     commands = content["commands"]
     return Study(
         folder.name,
+        shlex.quote(str(folder)),
         tuple(records.values()),
         unfinished,
         plan,

@@ -97,8 +97,8 @@ def _family(
 def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     plan = study.plan
     allow = plan.allow if plan is not None else ()
-    found = paired(question, arms, plan.seeds if plan is not None else None, study.name, study.command)
-    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.name))
+    found = paired(question, arms, plan.seeds if plan is not None else None, study.place, study.command)
+    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
     return _Looked(question, found, refused, tuple(dead))

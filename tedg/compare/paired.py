@@ -26,7 +26,7 @@ class Paired:
     notes: tuple[str, ...]
 
 
-def paired(question: Question, arms: Arms, planned: Sequence[int] | None, study: str, command: str) -> Paired:
+def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place: str, command: str) -> Paired:
     """Every seed that both arms have finished, of the planned ones where there is a plan."""
     absent = [name for name in (question.variant, question.baseline) if name not in arms]
     if absent:
@@ -49,7 +49,7 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, study:
         if lacking:
             refused.append(
                 f"of {len(lacking)} runs of {name} ({_seeds([run.seed for run in lacking])}) "
-                f"{question.measure.missing(lacking[0], study, command)}"
+                f"{question.measure.missing(lacking[0], place, command)}"
             )
         others = sorted(runs.keys() - set(wanted))
         if others:

@@ -76,8 +76,8 @@ class Needs:
         yield (
             f"Power {POWER} at the level of one of {self.needs[0].contrasts} contrasts. Spread: the standard "
             f"deviation of paired differences; in {1 - _CAUTION:.0%} of pilots of this size it is really "
-            "above the one in brackets. Hours: machine time of both arms at the pilot's speed and budget. anytime: "
-            "seeds that `stop: anytime` takes for the same power."
+            "above the one in brackets. Hours: machine time of both arms at the pilot's speed and budget. "
+            "anytime: seeds that `stop: anytime` takes for the same power."
         )
 
 

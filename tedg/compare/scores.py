@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class Measure:
             raise ConfigError(f"--metric {self.metric}: must be one of {', '.join(METRICS)}{near}")
 
     def cap_of(self, record: RunRecord) -> int:
-        """The cap of the games that count for this run."""
-        return self.cap if self.cap is not None else int(record.config["env"]["max_episode_steps"])
+        """The cap of the games that count for this run; 0 where its game has none."""
+        return self.cap if self.cap is not None else record.config["env"].get("max_episode_steps") or 0
 
     def games(self, record: RunRecord, player: str = "policy") -> Evaluation | None:
         """The games that count: of the policy sampling with the weights asked for, or of another player."""
@@ -60,20 +61,26 @@ class Measure:
         when = f"at a budget of {budget:,} {unit}"
         if self.at is not None:
             when = f"after {self.at:,} of {budget:,} {unit}"
-        return f"{self.metric} (games of {self.cap_of(record):,} steps) {when}"
+        return f"{self.metric} ({self._games(record)}) {when}"
 
-    def missing(self, record: RunRecord, study: str, command: str) -> str:
+    def _games(self, record: RunRecord) -> str:
+        cap = self.cap_of(record)
+        return f"games of {cap:,} steps" if cap else "whole games"
+
+    def missing(self, record: RunRecord, place: str, command: str) -> str:
         """What makes the games that this run lacks."""
         if self.at is not None and self.at not in (record.config["eval"].get("milestones") or ()):
+            elsewhere = f"paths.study={Path(place).name}_milestones"
             return (
-                f"no weights of env step {self.at:,} were kept; a run keeps them that is trained anew with "
-                f"them: {command} 'eval.milestones=[{self.at}]'"
+                f"no weights of env step {self.at:,} were kept; a run keeps them that is trained anew: "
+                f"{command} 'eval.milestones=[{self.at}]' {elsewhere}"
             )
         at = "" if self.at is None else f" --at {self.at}"
         cap = self.cap_of(record)
+        flag = f" --cap {cap}" if cap else ""
         return (
-            f"held-out games of {cap:,} steps were not played; they are by: "
-            f"python -m tedg.evaluate {study}{at} --cap {cap}"
+            f"held-out {self._games(record)} were not played; they are by: "
+            f"python -m tedg.evaluate {place}{at}{flag}"
         )
 
 

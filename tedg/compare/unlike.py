@@ -14,7 +14,7 @@ RunPair = tuple[RunRecord, RunRecord]  # baseline, variant
 
 
 def unlike(
-    runs: Sequence[RunPair], measure: Measure, by: str, allow: Collection[str], study: str
+    runs: Sequence[RunPair], measure: Measure, by: str, allow: Collection[str], place: str
 ) -> Iterator[str]:
     """One sentence for each thing that the runs of a pair, or their games, do not share."""
     conditions: tuple[tuple[str, str, Callable[[RunRecord], Any]], ...] = (
@@ -40,7 +40,7 @@ def unlike(
         lists = [f"{len(one)} games from seed {one[0]} in {n} runs" for one, n in Counter(played).items()]
         yield (
             f"the runs played different games ({few(lists)}); to play what is missing: "
-            f"python -m tedg.evaluate {study}"
+            f"python -m tedg.evaluate {place}"
         )
     if len(caps := {measure.cap_of(run) for pair in runs for run in pair}) > 1:
         yield f"the games end after {' and '.join(f'{cap:,}' for cap in sorted(caps))} steps; --cap names one"

@@ -40,6 +40,7 @@ def validate(
     _validate_hypergraph(node, faults)
     _validate_routing(node, faults)
     _validate_milestones(node, faults)
+    _validate_plan(node, faults)
     _validate_device(node, faults)
     validate_machine(node, faults)
     if known is None or any(node.get(key) != known[0].get(key) for key in ("paths", "run_dir")):
@@ -132,6 +133,13 @@ def _routings(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "routing", node["routing"]
     else:
         yield from ((f"{key}.routing", _get(stage, "routing")) for key, stage in _stages(node))
+
+
+def _validate_plan(node: Mapping[str, Any], faults: Faults) -> None:
+    planned, kept = _get(node, "plan", "milestones"), _get(node, "eval", "milestones")
+    for steps in planned if isinstance(planned, list) and isinstance(kept, list) else ():
+        if steps not in kept:
+            faults.add("plan.milestones", steps, f"needs weights that are kept: eval.milestones=[{steps}]")
 
 
 def _validate_milestones(node: Mapping[str, Any], faults: Faults) -> None:

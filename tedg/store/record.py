@@ -63,9 +63,7 @@ class RunRecord:
     parent: str | None
     code: str  # digest of the package
     training_code: str  # digest of what training depends on
-    options: dict[
-        str, str
-    ]  # the option chosen for every group: {"fusion": "cross_attn", "fusion/gate": "topk"}
+    options: dict[str, str]  # by group: {"fusion": "cross_attn", "fusion/gate": "topk"}
     config: dict[str, Any]  # as in config.yaml, without paths
     budget: dict[str, int]  # by unit: {"env_steps": 1000000}
     env_steps: int

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tedg.store.record import RECORD, SCHEMA, Curve, Evaluation, Game, RunRecord
+from tedg.store.record import Curve, Evaluation, Game, RunRecord, write_record
 
 ATTENTION = {
     "gradient/W_Q": 0.1,
@@ -99,6 +99,6 @@ def write(folder: Path, records: Sequence[RunRecord]) -> None:
     for one in records:
         place = folder / f"{one.name}-{one.run_id}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / RECORD).write_text(json.dumps({"schema": SCHEMA, **dataclasses.asdict(one)}))
+        write_record(place, one)
         (place / "result.json").write_text(json.dumps({"run_id": one.run_id, "status": one.status}))
         (place / "config.yaml").write_text(json.dumps(one.config))
