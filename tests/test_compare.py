@@ -515,6 +515,13 @@ def test_cells_without_a_result_are_unfinished_and_runs_without_a_record_are_sai
     study = find(tmp_path, "mine", tmp_path / "experiments")
     assert len(study.records) == 19
     assert study.unfinished == ("concat-s10-0123456789 (stopped)",)
-    assert study.notes[0].startswith(
-        f"1 runs have ended and have no record, so they are left out: {first.name}"
-    )
+    assert study.notes[0].startswith("a run is left out: ")
+    assert first.name in study.notes[0]
+
+
+def test_runs_of_an_earlier_version_go_by_the_classes_of_their_parts() -> None:
+    (outcome,) = said(
+        [dataclasses.replace(r, options={}) for r in two(plan=None)], None, Asked(baseline="ConcatFusion")
+    ).outcomes
+    assert outcome.variant == "CrossAttentionFusion"
+    assert outcome.verdict == "better"

@@ -10,6 +10,7 @@ from tedg.errors import ConfigError
 from tedg.spelling import did_you_mean
 from tedg.store.record import RunRecord
 
+_PARTS = ("env", "vision", "logic", "fusion", "routing")
 Arms = dict[str, list[RunRecord]]
 # What tells runs apart without being part of what they learn.
 _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logger", "check", "init_from")
@@ -18,17 +19,14 @@ _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logg
 def group(records: Sequence[RunRecord], by: str) -> Arms:
     """Runs by the option of group `by`, or by the value of a dotted key. ConfigError for neither."""
     arms: Arms = {}
-    missing = []
-    for record in records:
-        arm = value_of(record, by)
-        if arm is None:
-            missing.append(record.name)
-        else:
-            arms.setdefault(arm, []).append(record)
+    values = values_of(records, by)
+    missing = values.count(None)
+    for record, arm in zip(records, values, strict=True):
+        arms.setdefault(arm or "", []).append(record)
     if missing:
         known = dict.fromkeys((*records[0].options, *flat(records[0].config)))
         raise ConfigError(
-            f"--by {by}: {len(missing)} of {len(records)} runs have no such group or key"
+            f"--by {by}: {missing} of {len(records)} runs have no such group or key"
             f"{did_you_mean(by, known)}; groups: {', '.join(records[0].options)}"
         )
     return arms
@@ -36,8 +34,9 @@ def group(records: Sequence[RunRecord], by: str) -> Arms:
 
 def choose(records: Sequence[RunRecord]) -> str:
     """The group whose options differ between the runs; ConfigError where it is not one."""
-    names = dict.fromkeys(name for record in records for name in record.options)
-    found = [name for name in names if len({record.options.get(name) for record in records}) > 1]
+    names = dict.fromkeys((*(name for record in records for name in record.options), *_PARTS))
+    values = {name: values_of(records, name) for name in names}
+    found = [name for name, own in values.items() if None not in own and len(set(own)) > 1]
     # `arm` decides other groups, and fusion whether there is a gate.
     if "arm" in found:
         return "arm"
@@ -48,12 +47,20 @@ def choose(records: Sequence[RunRecord]) -> str:
     raise ConfigError(f"what are the arms? say --by GROUP or --by KEY: of {len(records)} runs, {what}")
 
 
-def value_of(record: RunRecord, by: str) -> str | None:
-    """The run's option or value; None where it has none."""
-    if by in record.options:
-        return record.options[by]
-    values = flat(record.config)
-    return show(values[by]) if by in values else None
+def values_of(records: Sequence[RunRecord], by: str) -> list[str | None]:
+    """Each run's option, else class, of the group `by`, or its value of that key; None where it has none.
+
+    A run of an earlier version may not know its option: then all go by the classes of their parts.
+    """
+    if all(by in record.options for record in records):
+        return [record.options[by] for record in records]
+    found = []
+    for record in records:
+        values = flat(record.config)
+        target = values.get(f"{by.replace('/', '.')}._target_")
+        value = target.rpartition(".")[2] if isinstance(target, str) else values.get(by)
+        found.append(None if value is None and by not in values else show(value))
+    return found
 
 
 def also_differ(variant: RunRecord, baseline: RunRecord, by: str) -> list[str]:

@@ -10,9 +10,11 @@ from typing import Any
 
 from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, read
-from tedg.errors import ConfigError
+from tedg.errors import ConfigError, StorageError
 from tedg.files import kept_in
-from tedg.store.record import RunRecord, read_records
+from tedg.run.record import record_of
+from tedg.store.record import RunRecord
+from tedg.store.rundir import RESULT
 from tedg.store.study import read_study
 from tedg.study.cells import cells, find_study
 
@@ -21,8 +23,8 @@ _ENDED = ("done", "diverged", "pruned")
 
 @dataclass(frozen=True)
 class Study:
-    """`place` is its folder, as commands take it. `unfinished` are cells as `tedg.study show` prints them; `planned_code` is the digest of the code when
-    the plan was written, None where that is unknown.
+    """`place` is its folder, as commands take it. `unfinished` are cells as `tedg.study show` prints them;
+    `planned_code` is the digest of the code when the plan was written, None where that is unknown.
     """
 
     name: str
@@ -38,17 +40,17 @@ class Study:
 def find(root: Path, name: str, experiments: Path) -> Study:
     """The study of this name, or in this directory. Raises ConfigError where it has no finished run."""
     folder = find_study(root, name, experiments)
-    places = dict.fromkeys((kept_in(experiments, folder.name), folder / "runs", folder))
-    records = {one.run_id: one for place in places if place.is_dir() for one in read_records(place)}
-    every = (
-        cells(folder, experiments) if folder.is_dir() or kept_in(experiments, folder.name).is_dir() else []
-    )
+    places = (kept_in(experiments, folder.name), folder / "runs", folder)
+    ended = {one.parent.name: one.parent for place in places for one in sorted(place.glob(f"*/{RESULT}"))}
+    records: dict[str, RunRecord] = {}
     notes = []
-    if without := [cell["label"] for cell in every if _ended(cell) and cell["run_id"] not in records]:
-        notes.append(
-            f"{len(without)} runs have ended and have no record, so they are left out: {few(without)}; "
-            f"`python -m tedg.evaluate {shlex.quote(str(folder))}` writes it"
-        )
+    for directory in ended.values():
+        try:
+            record = record_of(directory)
+            records[record.run_id] = record
+        except StorageError as error:
+            notes.append(f"a run is left out: {error}")
+    every = cells(folder, experiments)
     unfinished = tuple(f"{c['label']} ({c['state']})" for c in every if not _ended(c) and c["name"] != "runs")
     if not records:
         why = f"; not finished: {few(unfinished)}" if unfinished else "; " + notes[0] if notes else ""

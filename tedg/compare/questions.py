@@ -13,7 +13,7 @@ from tedg.errors import ConfigError
 from tedg.spelling import did_you_mean
 
 # What stands for "without attention" where nobody names a baseline.
-_BASELINES = ("concat", "v3")
+_BASELINES = ("concat", "v3", "ConcatFusion")
 
 
 class Role(StrEnum):
