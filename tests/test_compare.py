@@ -139,7 +139,7 @@ def test_figures_are_those_of_a_script_that_knows_nothing_of_tedg(
         above = [x > y for x in scores[name].values() for y in scores["concat"].values()]
         assert found["improvement"]["value"] == pytest.approx(np.mean(above))
         curve = [ends[name][seed] - ends["concat"][seed] for seed in range(10)]
-        assert found["curve_area"]["mean"] == pytest.approx(np.mean(curve))
+        assert found["curves"]["area"]["mean"] == pytest.approx(np.mean(curve))
         assert f"{mean:.1f} [{mean - half:.1f}, {mean + half:.1f}]" in printed
     first, second = sorted(p, key=p.__getitem__)
     assert outcomes[first]["p_holm"] == pytest.approx(2 * p[first])
@@ -446,6 +446,10 @@ def test_figures_that_are_missing_are_unknown_and_not_dead() -> None:
     assert outcome.verdict == "better"
     told = "whether the parts of cross_attn were alive is not known of 10 of 10 runs"
     assert f"{told}: the held-out games gave one state" in outcome.liveness
+    zeros = two(liveness=alive(influence__logic=0.0, influence__vision=0.0, attention__variation=0.0))
+    for r in zeros[10:]:
+        r.config["eval"]["games"] = 0  # an earlier version compared one state with itself
+    assert one(zeros).verdict == "better"
 
 
 def test_what_stands_beside() -> None:

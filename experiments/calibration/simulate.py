@@ -1,4 +1,4 @@
-"""How often tedg.statistics's verdicts are wrong, what they can see, and what its intervals hold, by simulation.
+"""How often verdicts of tedg.statistics are wrong, what they see, and what its intervals hold, by simulation.
 
     .venv/bin/python experiments/calibration/simulate.py
 
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from tedg.files import write_json, write_text
 from tedg.statistics import aggregates, power, sign_flip
 from tedg.statistics.aa import limits
 from tedg.statistics.pairs import Floats, Pairs, mean_difference
 from tedg.statistics.skewed import mean_of_games
 from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
-from tedg.files import write_json, write_text
 
 HERE = Path(__file__).parent
 DIFFERENT = (Verdict.BETTER, Verdict.WORSE)

@@ -29,15 +29,16 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what is asked; returns the exit code."""
     given = _parser().parse_args(list(arguments))
-    from tedg.compare import pilot, same, text  # import scipy
     from tedg.compare.find import find
-    from tedg.compare.judging import compare
-    from tedg.compare.questions import Asked
-    from tedg.compare.report import content
 
-    asked = Asked(given.by, given.baseline, given.metric, given.cap, given.at, given.peek, given.detect)
     try:
         study = find(Path(given.root).expanduser(), given.study, Path(given.experiments).expanduser())
+        from tedg.compare import pilot, same, text  # import scipy and statsmodels
+        from tedg.compare.judging import compare
+        from tedg.compare.questions import Asked
+        from tedg.compare.report import content
+
+        asked = Asked(given.by, given.baseline, given.metric, given.cap, given.at, given.peek, given.detect)
         if given.power:
             found = pilot.needs(study, asked)
             said, data = list(found.lines()), content(found)

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tedg.compare.arms import Arms
-from tedg.compare.report import Arm, Control
+from tedg.compare.report import Arm, Control, Curves
 from tedg.compare.scores import Measure
 from tedg.compare.unlike import RunPair
 from tedg.statistics.aggregates import Estimate, iqm, profile
+from tedg.statistics.crossing import crossing
 from tedg.statistics.curves import areas
-from tedg.statistics.pairs import Difference, Floats, Pairs, mean_difference
+from tedg.statistics.pairs import Floats, Pairs, mean_difference
 from tedg.statistics.skewed import mean_of_games
 from tedg.store.record import RunRecord
 
@@ -89,18 +90,16 @@ def confounds(records: Sequence[RunRecord], arms: Arms, shown: Iterable[str]) ->
                 yield f"{name} is missing ({what})"
 
 
-def curve_areas(runs: Sequence[RunPair]) -> tuple[Difference | None, tuple[float, float] | None]:
-    """The paired difference of mean heights of the score's learning curves, over the env steps of all."""
-    if not runs:
-        return None, None
+def of_curves(runs: Sequence[RunPair]) -> Curves | None:
+    """What the score's learning curves say; None where a run is too short to have one."""
     curves = [_curve(run) for pair in runs for run in pair]
     try:
         found = areas(curves)
-    except ValueError:  # a run too short to have a curve
-        return None, None
+    except ValueError:
+        return None
     seeds = tuple(one.seed for one, _ in runs)
-    pairs = Pairs(seeds, found.values[0::2], found.values[1::2])
-    return mean_difference(pairs), (found.first, found.last)
+    area = mean_difference(Pairs(seeds, found.values[0::2], found.values[1::2]))
+    return Curves(area, found.first, found.last, crossing(curves[0::2], curves[1::2]))
 
 
 def _curve(run: RunRecord) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tedg.compare import liveness
 from tedg.compare.arms import Arms, choose, group
-from tedg.compare.beside import above_controls, arm, confounds, controls, curve_areas
+from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
 from tedg.compare.find import Study, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
@@ -115,7 +115,6 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     void = [finding for finding in one.dead if finding.void]
     verdict = None if refused else Verdict.VOID if void else judgement.verdict
     exploratory = _exploratory(study, one)
-    areas, steps = curve_areas(runs)
     names = (question.variant, question.baseline)
     notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
     notes += [more] if (more := same_otherwise(runs, by)) else []
@@ -138,8 +137,7 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
         judgement.p_equivalent if pairs.seeds and in_family else None,
         iqm_difference(pairs.baseline, pairs.variant) if pairs.seeds else None,
         improvement(pairs.baseline, pairs.variant) if pairs.seeds else None,
-        areas,
-        steps,
+        of_curves(runs) if runs else None,
         outlook(judgement),
         (
             *map(str, one.dead),

@@ -21,6 +21,8 @@ MIN_INFLUENCE = 1e-3  # nats, as in conf/check: below it a stream hardly takes p
 _MAY_SATURATE = ("Sparsemax", "AnnealedEntmax", "TopKSoftmax", "EntmaxGate")
 _NO_ROUTER = ("Uniform", "Symbolic")  # nothing is learnt by a router there, and that is the arm's point
 
+_OF_STATES = ("influence/vision", "influence/logic", "attention/variation")  # compare states
+
 Says = Callable[[RunRecord], bool | None]  # whether a run shows a part dead; None: it has no such figure
 
 
@@ -62,7 +64,7 @@ def unknown(variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: 
     """A sentence for each arm whose runs have no figures of liveness, which is not the same as being dead."""
     said = []
     for name, runs in zip(names, (variant, baseline), strict=True):
-        lacking = [run for run in runs if run.liveness.get("influence/logic") is None]
+        lacking = [run for run in runs if _figure(run, "influence/logic") is None]
         if lacking:
             why = next((run.liveness["missing"] for run in lacking if run.liveness.get("missing")), None)
             said.append(
@@ -96,7 +98,7 @@ def _judged(part: str, arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]
             return
     if part in ("vision", "logic") and not _off(part, runs[0]):
         key = f"influence/{part}"
-        values = [(run.run_id, value) for run in runs if (value := run.liveness.get(key)) is not None]
+        values = [(run.run_id, value) for run in runs if (value := _figure(run, key)) is not None]
         low = tuple(name for name, value in values if value < MIN_INFLUENCE)
         if low:
             yield Finding(part, arm, f"{key} is below {MIN_INFLUENCE:g} nats", low, len(values), False)
@@ -193,9 +195,18 @@ def _class(node: Mapping[str, Any]) -> str:
     return str(node.get("_target_") or "").rpartition(".")[2]
 
 
+def _figure(run: RunRecord, key: str) -> Any:
+    """A figure of liveness; None where it is not known.
+
+    Earlier versions compared a single state with itself where no games were played, and called that 0.
+    """
+    one_state = run.config["eval"]["games"] == 0 and key in _OF_STATES
+    return None if one_state else run.liveness.get(key)
+
+
 def _equals(key: str, value: float) -> Says:
     def says(run: RunRecord) -> bool | None:
-        found = run.liveness.get(key)
+        found = _figure(run, key)
         return None if found is None else bool(found == value)
 
     return says

@@ -11,11 +11,22 @@ import numpy as np
 
 from tedg.compare.questions import Role
 from tedg.statistics.aggregates import Estimate, Profile
+from tedg.statistics.crossing import Crossing
 from tedg.statistics.pairs import Difference
 from tedg.statistics.sentence import Outlook
 from tedg.statistics.verdict import Verdict
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The paired difference of mean heights of training curves from env step `first` to `last`."""
+
+    area: Difference
+    first: float
+    last: float
+    crossing: Crossing | None
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,7 @@ class Outcome:
     p_equivalent: float | None
     iqm_difference: Estimate | None
     improvement: Estimate | None
-    curve_area: Difference | None
-    curve_steps: tuple[float, float] | None
+    curves: Curves | None
     outlook: Outlook | None
     liveness: tuple[str, ...]
 

@@ -21,6 +21,7 @@ def lines(report: Report) -> Iterator[str]:
     for outcome in report.outcomes:
         yield f"{outcome.role}: {outcome.sentence}"
         yield from (f"  {note}" for note in outcome.notes)
+        yield from _crossing(outcome)
         if outcome.verdict is not None:
             yield from (f"  {note}" for note in outcome.liveness if note not in outcome.sentence)
     yield ""
@@ -32,6 +33,16 @@ def lines(report: Report) -> Iterator[str]:
     if report.notes:
         yield ""
         yield from report.notes
+
+
+def _crossing(one: Outcome) -> Iterator[str]:
+    found = one.curves.crossing if one.curves is not None else None
+    if found is not None:
+        ahead, then = (one.baseline, one.variant) if found.after else (one.variant, one.baseline)
+        yield (
+            f"  in training {ahead} is ahead until about {found.step:,.0f} env steps ({found.level:.0%} "
+            f"interval {found.low:,.0f} to {found.high:,.0f}), {then} after that"
+        )
 
 
 def _contrasts(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -63,7 +74,7 @@ def _contrast(one: Outcome) -> tuple[str, ...]:
         f"{_p(one.p_holm)} of {one.family}" if one.p_holm is not None and one.family > 1 else _p(one.p_holm),
         _estimate(one.iqm_difference),
         _estimate(one.improvement, ".2f"),
-        _difference(one.curve_area),
+        _difference(one.curves.area if one.curves is not None else None),
         f"{detectable:.1f}" if math.isfinite(detectable) else "-",
         f"{one.difference.rho:.2f}" if one.difference and math.isfinite(one.difference.rho) else "-",
     )
