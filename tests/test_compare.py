@@ -343,6 +343,7 @@ def test_milestones() -> None:
     lost = said(two(plan=plan), plan).outcomes[0]
     assert lost.verdict is None
     assert "no weights of env step 500,000 were kept" in lost.sentence
+    assert " after 500,000 of 1,000,000 env steps: " in lost.sentence
     assert "'eval.milestones=[500000]'" in lost.sentence
     unplayed = two(plan=plan)
     for r in unplayed:

@@ -20,6 +20,7 @@ from tedg.statistics import sign_flip
 from tedg.statistics.aggregates import improvement, iqm_difference
 from tedg.statistics.sentence import figures, outlook, sentence
 from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
+from tedg.store.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class _Looked:
 
     question: Question
     found: Paired
+    some: RunRecord | None  # a run of either arm
     refused: tuple[str, ...]
     dead: tuple[liveness.Finding, ...]
 
@@ -101,7 +103,8 @@ def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
-    return _Looked(question, found, refused, tuple(dead))
+    some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
+    return _Looked(question, found, some, refused, tuple(dead))
 
 
 def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: str | None) -> Outcome:
@@ -109,7 +112,8 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     if study.plan is not None and study.plan.stop == "anytime":
         pairs = pairs.prefix(study.plan.seeds)
     runs = [pair for pair in found.runs if pair[0].seed in pairs.seeds]
-    name = question.measure.named(runs[0][0]) if runs else question.measure.metric
+    some = runs[0][0] if runs else one.some
+    name = question.measure.named(some) if some is not None else question.measure.metric
     judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
     refused = _no_verdict(one, judgement, study, early)
     void = [finding for finding in one.dead if finding.void]
