@@ -20,6 +20,7 @@ from tedg.compare.find import Study, find, plan_of
 from tedg.compare.judging import compare
 from tedg.compare.questions import Asked
 from tedg.compare.report import Outcome, Report
+from tedg.config.compose import compose
 from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, read
 from tedg.errors import ConfigError
@@ -307,6 +308,37 @@ def test_the_first_plan_counts_and_altering_it_shows(tmp_path: Path) -> None:
     assert plan_of({}, two())[0] == plan  # kept runs carry it
     carried = two() + arm("concat_matched", BASE, plan=PLAN | {"alpha": 0.2})
     assert plan_of({}, carried)[2] == ["the runs carry 2 different plans (in alpha), so none counts"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"seeds": [0, 1, 2, 3, 4]},
+            "plan.primary: 5 seeds can never decide a contrast at alpha 0.05: the least p is 2/2^5 = 0.062, "
+            "needed 0.05; at least 6 seeds, or fewer contrasts",
+        ),
+        (
+            {"seeds": [0, 1, 2, 3, 4, 5], "milestones": [500_000]},
+            "plan.primary: 6 seeds can never decide any of 2 contrasts",
+        ),
+        ({"primary": []}, "plan.primary=[]: must hold at least one contrast"),
+        ({"secondary": [["concat", "cross_attn"]]}, "must be two arms, and no contrast twice"),
+        ({"primary": [["concat", "concat"]]}, "must be two arms, and no contrast twice"),
+        ({"seeds": [0, 1, 2, 3, 4, 5, 5]}, "names a seed twice"),
+    ],
+)
+def test_a_plan_that_can_decide_nothing_is_refused(change: dict[str, Any], fault: str) -> None:
+    faults = Faults()
+    assert read(PlanConfig, PLAN | change, "plan", faults) is None
+    assert fault in "\n".join(faults.lines)
+
+
+def test_a_plan_is_validated_with_the_rest_of_a_configuration() -> None:
+    with pytest.raises(
+        ConfigError, match=r"plan.milestones=7: needs weights that are kept: eval.milestones="
+    ):
+        compose(["+experiment=v3_vs_v4", "plan.milestones=[7]"])
 
 
 def test_a_sweep_writes_its_plan_down_before_it_trains(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def crossing(baseline: Sequence[Curve], variant: Sequence[Curve], level: float =
 
     That is where its sum over env steps is lowest, or highest: single points are noise, the sum is not. The
     interval is a percentile bootstrap over seeds. None where fewer than `level` of the resamples cross in the
-    same direction, or with fewer than two seeds: then there is no crossing to speak of. Of nominal 95 % the interval
-    of ten noisy pairs holds 87 %, and equal arms are said to cross in 3 % of studies.
+    same direction, or with fewer than two seeds: then there is no crossing to speak of. Of nominal 95 % the
+    interval of ten noisy pairs holds 87 %, and equal arms are said to cross in 3 % of studies.
     """
     if len(baseline) < 2:
         return None
