@@ -384,6 +384,27 @@ MUTANTS = (
         "tests/test_verdict.py::test_at_any_time_the_pairs_after_a_gap_wait",
     ),
     Mutant(
+        "compare: an early look has a verdict",
+        "tedg/compare/judging.py",
+        "    elif early is not None:\n        reasons",
+        "    elif False:\n        reasons",
+        "tests/test_compare.py::test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing",
+    ),
+    Mutant(
+        "compare: what is unknown is dead",
+        "tedg/compare/liveness.py",
+        "return None if found is None else bool(found == value)",
+        "return bool((found or 0) == value)",
+        "tests/test_compare.py::test_figures_that_are_missing_are_unknown_and_not_dead",
+    ),
+    Mutant(
+        "compare: a contrast that is refused leaves its family",
+        "tedg/compare/judging.py",
+        "looked = [_look(one, study, arms, by) for one in own]",
+        "looked = [one for one in (_look(one, study, arms, by) for one in own) if not one.refused]",
+        "tests/test_compare.py::test_a_family_is_corrected_for_itself_and_keeps_what_is_missing",
+    ),
+    Mutant(
         "sweep: cells outlive their driver",
         "tedg/sweep/child.py",
         "    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)\n",

@@ -67,7 +67,7 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else "fixed",
         tuple(_notes(study, arms, shown, early))
-        + tuple(above_controls(described, players, every[0].measure)),
+        + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
         tuple(outcomes),
         tuple(described),
         tuple(players),

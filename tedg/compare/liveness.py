@@ -39,7 +39,8 @@ class Finding:
 
     def __str__(self) -> str:
         if self.void:
-            return f"{self.part} of {self.arm} is dead: {self.reason} (runs {few(self.runs)})"
+            several = f"{len(self.runs)} of {self.of} runs" if len(self.runs) > 1 else "run"
+            return f"{self.part} of {self.arm} is dead: {self.reason} ({several}: {few(self.runs, 2)})"
         return f"{self.part} of {self.arm} is inactive in {len(self.runs)} of {self.of} seeds: {self.reason}"
 
 

@@ -14,7 +14,7 @@ from tedg.study.text import rows
 def lines(report: Report) -> Iterator[str]:
     """The whole report."""
     yield f"{report.study}: {report.question}" if report.question else report.study
-    plan = "as planned" if report.planned else "no plan"
+    plan = "with a plan" if report.planned else "no plan"
     delta = f", equivalent within {report.delta:g}" if report.delta is not None else ""
     yield f"arms by {report.by}; {plan}; stop: {report.stop}; alpha {report.alpha:g}{delta}"
     yield ""
