@@ -447,6 +447,8 @@ def test_a_frozen_router_is_void_only_where_the_router_is_the_contrast() -> None
         by_arm({"new": {"gradient/router": 0.0}}, routing=uniform).verdict == "better"
     )  # has none on purpose
     assert by_arm(frozen, logic={"_target_": "tedg.models.logic.NoLogic"}).verdict == "better"
+    narrow = {**FUSIONS["cross_attn"], "gate": {**FUSIONS["cross_attn"]["gate"], "keep": 0.1}}
+    assert by_arm(frozen, fusion=narrow).verdict == "better"
     sparse = {"_target_": "tedg.models.routing.Sparsemax"}
     learned = by_arm({"new": {"gradient/router": 0.0}}, routing=sparse)  # one-hot rows pass no gradient
     assert learned.verdict == "better"
