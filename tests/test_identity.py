@@ -44,6 +44,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         (["preset=small"], ["env.num_envs=32", "ppo.minibatch_size=256"]),
         ([], ["eval.games=99", "eval.first_seed=7", "eval.players=[]", "checkpoint.keep=1", "check=default"]),
         ([], ["diagnostics.max_grad_norm=2", "checkpoint.every_updates=7"]),
+        ([], ["eval.milestones=[1000,2000]"]),
         (
             ["preset=described"],
             [
