@@ -31,6 +31,7 @@ def config(compose_tiny) -> RunConfig:
     return compose_tiny(*FASTEST, *MORE, "eval.milestones=[256,100,129]").config
 
 
+@pytest.mark.more
 def test_they_are_the_weights_of_their_update_whatever_stops_the_run(
     config: RunConfig, compose_tiny, tmp_path: Path
 ) -> None:
@@ -48,7 +49,7 @@ def test_they_are_the_weights_of_their_update_whatever_stops_the_run(
         saved = tmp_path / "whole/checkpoints" / f"ckpt-{update:012d}" / "model.safetensors"
         assert whole[name][0] == saved.read_bytes()
     assert stage_of(tmp_path / "whole/milestones/ckpt-000000000129") == ("transition", 192.0)
-    # Stopped after three updates, and killed after the fourth: its milestone was in memory, or written too early.
+    # Stopped after three updates, and killed after the fourth, which had written its milestone.
     run(config, tmp_path / "stopped", stop_after=3)
     later = tmp_path / "stopped/milestones/ckpt-000000000256"
     checkpoint.save(later.parent, 256, {"model": {}}, {"env_steps": 256})
