@@ -38,12 +38,13 @@ from tedg.store.study import read_study
 from tedg.study.played import Row, content, figures, lines
 from tedg.watch.composing import Composing
 
+STUDIES = Path("multirun")
 PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended, or a folder of such runs. Games that were played before are not
-played again; Ctrl-C keeps what was played.
+RUN is the directory of a run that has ended, a folder of such runs, or the name of a study in multirun/.
+Games that were played before are not played again; Ctrl-C keeps what was played.
 
 exit codes:
   0 done   1 processes were lost again and again   2 wrong usage, or a run that cannot play
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     try:
         # All are looked at before the first plays.
-        directories = [run for one in given.runs for run in _runs(Path(one).expanduser())]
+        directories = [run for one in given.runs for run in _runs(one)]
         asked = [_Asked.of(directory, given) for directory in dict.fromkeys(directories)]
         with stop_on_signals() as stop:
             rows: list[Row] = []
@@ -109,8 +110,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _runs(path: Path) -> list[Path]:
-    """The run that a directory is, or those in it; ConfigError where there is none."""
+def _runs(name: str) -> list[Path]:
+    """The run that a directory is, or those in it or in the study of this name. Raises ConfigError."""
+    path = Path(name).expanduser()
+    if not path.is_dir() and (STUDIES / name).is_dir():
+        path = STUDIES / name
     if (path / rundir.CONFIG).is_file():
         return [path]
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))

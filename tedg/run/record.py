@@ -175,7 +175,7 @@ def _games(games: Games) -> tuple[Game, ...]:
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The options that follow from the values: those that alone have the same part, or write down the same."""
+    """The options that follow from the values: those that alone have this part, or write down the same."""
     for group in _GROUPS:
         node: Any = config
         for name in group.split("/"):
