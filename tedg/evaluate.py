@@ -62,8 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     try:
         # All are looked at before the first plays.
-        directories = [run for one in given.runs for run in _runs(one)]
-        asked = [_Asked.of(directory, given) for directory in dict.fromkeys(directories)]
+        asked = _all_asked(given)
         with stop_on_signals() as stop:
             rows: list[Row] = []
             for one in asked:
@@ -153,6 +152,26 @@ class _Asked:
         condition = Condition(weights, "greedy" if given.greedy else "sample", cap or 0)
         _require_weights(directory, config, given.at)
         return cls(directory, config, condition, range(first, first + given.games))
+
+
+def _all_asked(given: argparse.Namespace) -> list[_Asked]:
+    """What is to be played; runs of a folder that cannot play are told and left out. Raises ConfigError."""
+    asked: dict[Path, _Asked] = {}
+    refused: list[ConfigError] = []
+    for name in given.runs:
+        directories = _runs(name)
+        for directory in directories:
+            try:
+                asked[directory] = _Asked.of(directory, given)
+            except ConfigError as error:
+                if directories == [Path(name).expanduser()]:
+                    raise
+                refused.append(error)
+    if not asked:
+        raise refused[0]
+    for error in refused:
+        _complain(f"left out: {error}")
+    return list(asked.values())
 
 
 def _require_weights(directory: Path, config: RunConfig, steps: int | None) -> None:

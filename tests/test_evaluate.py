@@ -168,6 +168,14 @@ def test_what_cannot_play_is_refused_with_what_would_help(
     shutil.rmtree(run_dir / "checkpoints")
     assert "has no weights" in refused(capsys, run_dir)
     assert told(capsys, run_dir, "--at", 100, "--games", 1)[0]["games"] == 1
+    # Of a folder's runs those that can play do.
+    bad = run_dir.with_name("bad-0123456789")
+    shutil.copytree(run_dir, bad)
+    shutil.rmtree(bad / "milestones")
+    assert evaluate.run([str(run_dir.parent), "--at", "100", "--games", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert (out.count("policy"), err.count("left out: ")) == (1, 1)
+    assert f"{bad} has not kept its weights" in err
 
 
 def games_of(run_dir: Path, seeds: Sequence[int], stop_after: float = math.inf) -> dict[int, Any]:
