@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
 from tedg.inert import inert
+from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag, stop_on_signals
@@ -34,7 +34,6 @@ from tedg.store.conditions import (
 )
 from tedg.store.games import POLICY, read_games
 from tedg.store.results import read_result
-from tedg.store.study import read_study
 from tedg.study.played import Row, content, figures, lines
 from tedg.watch.composing import Composing
 
@@ -150,7 +149,7 @@ class _Asked:
             cap = given.cap
         weights = "best" if given.best else "last" if given.at is None else str(given.at)
         condition = Condition(weights, "greedy" if given.greedy else "sample", cap or 0)
-        _require_weights(directory, config, given.at)
+        require_weights(directory, config, given.at)
         return cls(directory, config, condition, range(first, first + given.games))
 
 
@@ -169,48 +168,9 @@ def _all_asked(given: argparse.Namespace) -> list[_Asked]:
                 refused.append(error)
     if not asked:
         raise refused[0]
-    for error in refused:
-        _complain(f"left out: {error}")
+    for reason in refused:
+        _complain(f"left out: {reason}")
     return list(asked.values())
-
-
-def _require_weights(directory: Path, config: RunConfig, steps: int | None) -> None:
-    """Raises ConfigError for a run that has no such weights, or none yet."""
-    result = read_result(directory)
-    milestone = directory / rundir.MILESTONES / f"ckpt-{steps or 0:012d}"
-    if steps is not None and milestone.is_dir():
-        return
-    if not (directory / rundir.PROVENANCE).is_file() or not (directory / rundir.CHECKPOINTS).is_dir():
-        if steps is None:
-            raise ConfigError(f"{directory} has no weights: they were removed, or its result alone was kept")
-    elif result is None:
-        raise ConfigError(f"{directory} has not ended: go on with it first; its milestones can play already")
-    if steps is None:
-        if result is not None and result["status"] != "finished":
-            raise ConfigError(f"{directory} is {result['status']}: it has no last weights to measure")
-        return
-    end = config.budget.env_steps or (result or {}).get("env_steps") or steps
-    if not 1 <= steps <= end:
-        raise ConfigError(f"--at {steps}: must be within the run's {end:,} env steps")
-    raise ConfigError(
-        f"{directory} has not kept its weights after {steps:,} env steps (eval.milestones); to train it "
-        f"again with them: {_command(directory, config, steps)}"
-    )
-
-
-def _command(directory: Path, config: RunConfig, steps: int) -> str:
-    """What trains the run again, elsewhere, and keeps its weights after `steps`."""
-    more = [f"eval.milestones={sorted({*config.eval.milestones, steps})}".replace(" ", "")]
-    cell = read_study(directory.parent)["cells"].get(directory.name, {})
-    if cell.get("arguments"):
-        parts = [*cell["arguments"], *more, f"paths.study={config.paths.study}_milestones"]
-        return shlex.join([sys.executable, "-m", "tedg.train", *parts])
-    provenance = rundir.read_provenance(directory)
-    before = (provenance or {"sessions": [{}]})["sessions"][0].get("command", "python -m tedg.train ...")
-    elsewhere = f"paths.output_dir={config.paths.output_dir}_milestones"
-    if config.run_dir is not None:
-        elsewhere = f"run_dir={config.run_dir}_milestones"
-    return f"{before} {shlex.join([*more, elsewhere])}"
 
 
 def _rows(asked: _Asked, stop: StopFlag) -> Iterator[Row]:

@@ -76,7 +76,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def test_only_what_is_missing_is_played(
-    run_dir: Path, played: list[tuple[int, ...]], capsys: pytest.CaptureFixture[str]
+    run_dir: Path, trained: Path, played: list[tuple[int, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (run_dir / "games.csv").read_bytes()
     rows = told(capsys, run_dir, "--games", 4)
@@ -95,8 +95,7 @@ def test_only_what_is_missing_is_played(
     assert played == []
     # Another run beside it shares the players without learning, and another cap or mode is another condition.
     other = run_dir.with_name("other-0123456789")
-    shutil.copytree(run_dir, other)
-    shutil.rmtree(other / "evaluation")
+    shutil.copytree(trained, other)
     told(capsys, other, "--games", 4)
     assert played == [(500002, 500003)]
     told(capsys, run_dir, "--games", 2, "--cap", 4)

@@ -68,6 +68,7 @@ def test_it_says_what_the_run_was(run_dir: Path) -> None:
         *("concat", "state", "warmup"),
     )
     assert "fusion/gate" not in record.options
+    assert (record.options["arm"], record.options["check"]) == ("none", "none")  # of which nothing is left
     assert record.liveness == result["liveness"]
     assert record.parameters["total"] == sum(record.parameters.values()) / 2
     assert (record.device, record.precision, record.learns) == ("cpu", "float32", None)
