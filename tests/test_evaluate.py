@@ -20,9 +20,10 @@ from support.settings import FASTEST, ON_NETHACK, TINY
 from support.stand_ins import Lines
 
 from tedg import evaluate
-from tedg.config.compose import compose
+from tedg.config.compose import compose, compose_all
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.seeds import listed_seeds
+from tedg.files import write_json
 from tedg.learn import measuring
 from tedg.learn.setup import make_env
 from tedg.learn.stages import make_schedule
@@ -155,7 +156,16 @@ def test_what_cannot_play_is_refused_with_what_would_help(
     added = command[-2:]
     config = compose([*SETTINGS, *added]).config
     assert config.eval.milestones == (64, 100, 200)
-    assert Path(config.paths.output_dir) == Path(f"{read_run_config(run_dir).paths.output_dir}_milestones")
+    assert config.run_dir == f"{run_dir}_milestones"
+    cell = {"arguments": ["-m", *SETTINGS, "seed=0"], "parent": None}
+    write_json(run_dir.parent / "study.json", {"commands": ["python x.py"], "cells": {run_dir.name: cell}})
+    command = shlex.split(refused(capsys, run_dir, "--at", 64).strip().rpartition(": ")[2])
+    (job,) = compose_all(command[4:], True)
+    assert (job.config.eval.milestones, job.config.paths.study) == ((64, 100, 200), "default_milestones")
+    cell["parent"] = "another"
+    write_json(run_dir.parent / "study.json", {"commands": ["python x.py"], "cells": {run_dir.name: cell}})
+    command = refused(capsys, run_dir, "--at", 64).strip().rpartition(": ")[2]
+    assert command == "python x.py 'eval.milestones=[64,100,200]' paths.study=default_milestones"
     assert "must be within the run's 256 env steps" in refused(capsys, run_dir, "--at", 257)
     assert "--games 0: must be at least 1" in refused(capsys, run_dir, "--games", 0)
     assert "--cap 0: must be at least 1" in refused(capsys, run_dir, "--cap", 0)

@@ -43,13 +43,14 @@ def require_weights(directory: Path, config: RunConfig, steps: int | None) -> No
 def _command(directory: Path, config: RunConfig, steps: int) -> str:
     """What trains the run again, elsewhere, and keeps its weights after `steps`."""
     more = [f"eval.milestones={sorted({*config.eval.milestones, steps})}".replace(" ", "")]
-    cell = read_study(directory.parent)["cells"].get(directory.name, {})
+    study = read_study(directory.parent)
+    cell = study["cells"].get(directory.name, {})
     if cell.get("arguments"):
-        parts = [*cell["arguments"], *more, f"paths.study={config.paths.study}_milestones"]
-        return shlex.join([sys.executable, "-m", "tedg.train", *parts])
+        more.append(f"paths.study={config.paths.study}_milestones")
+        if cell.get("parent") and study["commands"]:  # it needs the stages before it
+            return f"{study['commands'][-1]} {shlex.join(more)}"
+        return shlex.join([sys.executable, "-m", "tedg.train", *cell["arguments"], *more])
     provenance = rundir.read_provenance(directory)
     before = (provenance or {"sessions": [{}]})["sessions"][0].get("command", "python -m tedg.train ...")
-    elsewhere = f"paths.output_dir={config.paths.output_dir}_milestones"
-    if config.run_dir is not None:
-        elsewhere = f"run_dir={config.run_dir}_milestones"
-    return f"{before} {shlex.join([*more, elsewhere])}"
+    # Elsewhere, but where its parent stage is found: that is looked for in paths.output_dir.
+    return f"{before} {shlex.join([*more, f'run_dir={directory}_milestones'])}"
