@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
 from tedg.inert import inert
+from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag, stop_on_signals
@@ -34,16 +34,16 @@ from tedg.store.conditions import (
 )
 from tedg.store.games import POLICY, read_games
 from tedg.store.results import read_result
-from tedg.store.study import read_study
 from tedg.study.played import Row, content, figures, lines
 from tedg.watch.composing import Composing
 
+STUDIES = Path("multirun")
 PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended, or a folder of such runs. Games that were played before are not
-played again; Ctrl-C keeps what was played.
+RUN is the directory of a run that has ended, a folder of such runs, or the name of a study in multirun/.
+Games that were played before are not played again; Ctrl-C keeps what was played.
 
 exit codes:
   0 done   1 processes were lost again and again   2 wrong usage, or a run that cannot play
@@ -61,8 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(list(arguments))
     try:
         # All are looked at before the first plays.
-        directories = [run for one in given.runs for run in _runs(Path(one).expanduser())]
-        asked = [_Asked.of(directory, given) for directory in dict.fromkeys(directories)]
+        asked = _all_asked(given)
         with stop_on_signals() as stop:
             rows: list[Row] = []
             for one in asked:
@@ -109,8 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _runs(path: Path) -> list[Path]:
-    """The run that a directory is, or those in it; ConfigError where there is none."""
+def _runs(name: str) -> list[Path]:
+    """The run that a directory is, or those in it or in the study of this name. Raises ConfigError."""
+    path = Path(name).expanduser()
+    if not path.is_dir() and (STUDIES / name).is_dir():
+        path = STUDIES / name
     if (path / rundir.CONFIG).is_file():
         return [path]
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
@@ -147,47 +149,28 @@ class _Asked:
             cap = given.cap
         weights = "best" if given.best else "last" if given.at is None else str(given.at)
         condition = Condition(weights, "greedy" if given.greedy else "sample", cap or 0)
-        _require_weights(directory, config, given.at)
+        require_weights(directory, config, given.at)
         return cls(directory, config, condition, range(first, first + given.games))
 
 
-def _require_weights(directory: Path, config: RunConfig, steps: int | None) -> None:
-    """Raises ConfigError for a run that has no such weights, or none yet."""
-    result = read_result(directory)
-    milestone = directory / rundir.MILESTONES / f"ckpt-{steps or 0:012d}"
-    if steps is not None and milestone.is_dir():
-        return
-    if not (directory / rundir.PROVENANCE).is_file() or not (directory / rundir.CHECKPOINTS).is_dir():
-        if steps is None:
-            raise ConfigError(f"{directory} has no weights: they were removed, or its result alone was kept")
-    elif result is None:
-        raise ConfigError(f"{directory} has not ended: go on with it first; its milestones can play already")
-    if steps is None:
-        if result is not None and result["status"] != "finished":
-            raise ConfigError(f"{directory} is {result['status']}: it has no last weights to measure")
-        return
-    end = config.budget.env_steps or (result or {}).get("env_steps") or steps
-    if not 1 <= steps <= end:
-        raise ConfigError(f"--at {steps}: must be within the run's {end:,} env steps")
-    raise ConfigError(
-        f"{directory} has not kept its weights after {steps:,} env steps (eval.milestones); to train it "
-        f"again with them: {_command(directory, config, steps)}"
-    )
-
-
-def _command(directory: Path, config: RunConfig, steps: int) -> str:
-    """What trains the run again, elsewhere, and keeps its weights after `steps`."""
-    more = [f"eval.milestones={sorted({*config.eval.milestones, steps})}".replace(" ", "")]
-    cell = read_study(directory.parent)["cells"].get(directory.name, {})
-    if cell.get("arguments"):
-        parts = [*cell["arguments"], *more, f"paths.study={config.paths.study}_milestones"]
-        return shlex.join([sys.executable, "-m", "tedg.train", *parts])
-    provenance = rundir.read_provenance(directory)
-    before = (provenance or {"sessions": [{}]})["sessions"][0].get("command", "python -m tedg.train ...")
-    elsewhere = f"paths.output_dir={config.paths.output_dir}_milestones"
-    if config.run_dir is not None:
-        elsewhere = f"run_dir={config.run_dir}_milestones"
-    return f"{before} {shlex.join([*more, elsewhere])}"
+def _all_asked(given: argparse.Namespace) -> list[_Asked]:
+    """What is to be played; runs of a folder that cannot play are told and left out. Raises ConfigError."""
+    asked: dict[Path, _Asked] = {}
+    refused: list[ConfigError] = []
+    for name in given.runs:
+        directories = _runs(name)
+        for directory in directories:
+            try:
+                asked[directory] = _Asked.of(directory, given)
+            except ConfigError as error:
+                if directories == [Path(name).expanduser()]:
+                    raise
+                refused.append(error)
+    if not asked:
+        raise refused[0]
+    for reason in refused:
+        _complain(f"left out: {reason}")
+    return list(asked.values())
 
 
 def _rows(asked: _Asked, stop: StopFlag) -> Iterator[Row]:

@@ -46,6 +46,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan=null"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.alpha=0.1"]),
         ([], ["diagnostics.max_grad_norm=2", "checkpoint.every_updates=7"]),
+        ([], ["eval.milestones=[1000,2000]"]),
         (
             ["preset=described"],
             [

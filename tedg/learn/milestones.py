@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tedg.errors import StorageError
-from tedg.models.policy import MoEPolicy
 from tedg.store import checkpoint
 from tedg.store.rundir import MILESTONES
 
@@ -34,7 +33,7 @@ class Milestones:
             steps for steps in sorted(wanted) if steps <= env_steps and milestone_in(run_dir, steps) is None
         ]
 
-    def note(self, env_steps: int, update: int, stage: str, done: int, policy: MoEPolicy) -> None:
+    def note(self, env_steps: int, update: int, stage: str, done: int, policy: nn.Module) -> None:
         """Take the weights after an update of `stage`, if one is due; `done` is in the budget's unit."""
         while self._left and self._left[0] <= env_steps:
             place = {"env_steps": env_steps, "update": update, "stage": stage, "done": done}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,28 +175,26 @@ def _games(games: Games) -> tuple[Game, ...]:
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The options that follow from the values: those of which one alone has all of them."""
+    """The options that follow from the values: those that alone have this part, or write down the same."""
     for group in _GROUPS:
         node: Any = config
         for name in group.split("/"):
             node = node.get(name) if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping):
-            continue
-        files = sorted((conf_dir() / group).glob("*.yaml"))
-        fitting = [file.stem for file in files if _fits(file, node)]
-        if len(fitting) == 1:
-            yield group, fitting[0]
+        files = sorted((conf_dir() / group).glob("*.yaml")) if isinstance(node, Mapping) else []
+        options = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files}
+        for parts in (("_target_", "name"), None):  # single values may have been given by hand
+            fitting = [name for name, option in options.items() if _fits(option, node, parts)]
+            if len(fitting) == 1:
+                yield group, fitting[0]
+                break
 
 
-def _fits(file: Path, node: Mapping[str, Any]) -> bool:
-    """Whether a node can have been made of this option: by all values that it writes down."""
-    option = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    for default in option.pop("defaults", ()):
-        for group, chosen in default.items() if isinstance(default, dict) else ():
-            inner = file.parent / group / f"{chosen}.yaml"
-            if inner.is_file() and not _fits(inner, node.get(group) or {}):
-                return False
-    return _holds(option, node)
+def _fits(option: Mapping[str, Any], node: Mapping[str, Any], parts: Sequence[str] | None) -> bool:
+    """Whether a node has what the option writes down: all of it, or only `parts`."""
+    written = {key: value for key, value in option.items() if key != "defaults"}
+    if parts is not None:
+        return all(written.get(key) == node.get(key) for key in parts)
+    return bool(written) and _holds(written, node)
 
 
 def _holds(option: Any, value: Any) -> bool:
