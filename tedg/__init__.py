@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from tedg import startup
 
@@ -16,3 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before NumPy loads OpenBLAS, which begins threads at once: nothing here uses them, and a process that has
 # threads cannot be forked safely, as a sweep does it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def runs(study: Any, root: Any = "multirun", experiments: Any = "experiments") -> Any:
+    """A study's runs, curves, episodes and held-out games as pandas frames; see `tedg.study.frames.runs`."""
+    from tedg.study import frames  # imports pandas
+
+    return frames.runs(study, root, experiments)

@@ -64,8 +64,8 @@ class CheckFailed(TedgError):
 class Stopped(TedgError):
     """A signal asked for the end; the run's state is saved and it can be resumed."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("stopped by a signal, state saved", exit_code)
+    def __init__(self, exit_code: int, message: str = "stopped by a signal, state saved") -> None:
+        super().__init__(message, exit_code)
 
 
 def _restore(cls: type[TedgError], args: tuple[Any, ...], state: dict[str, Any]) -> TedgError:

@@ -21,7 +21,7 @@ EXIT_CODES = {
     signal.SIGUSR1: PREEMPTED,
     signal.SIGUSR2: PREEMPTED,
 }
-_SCRIPTS = ("tedg-train", "tedg-bench", "tedg-study")
+_SCRIPTS = ("tedg-train", "tedg-bench", "tedg-evaluate", "tedg-study")
 
 before_leaving: list[Callable[[], None]] = []  # called by `leave`, the newest first
 

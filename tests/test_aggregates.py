@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tedg.compare import aggregates
-from tedg.compare.curves import areas
-from tedg.compare.skewed import mean_of_games
+from tedg.statistics import aggregates
+from tedg.statistics.curves import areas
+from tedg.statistics.skewed import mean_of_games
 
 REFERENCE = Path(__file__).parent.parent / "experiments/calibration/rliable_reference.json"
 

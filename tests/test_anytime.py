@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tedg.compare import anytime
+from tedg.statistics import anytime
 
 SIGNS = np.array(list(itertools.product((-1.0, 1.0), repeat=10)))  # [1024, 10]
 MAGNITUDES = {

@@ -114,7 +114,9 @@ def test_summary_by_hand():
     # Variance 16 over n - 1 = 2; the 97.5 % point of Student's t with 2 degrees of freedom is 4.30265.
     assert summary.standard_error == pytest.approx(4 / math.sqrt(3))
     half = 4.302653 * 4 / math.sqrt(3)
-    assert (summary.low, summary.high) == pytest.approx((4 - half, 4 + half), rel=1e-6)
+    # A score is at least 0, and so is every limit of its mean.
+    factor = math.exp(half / 4)
+    assert (summary.low, summary.high) == pytest.approx((4 / factor, 4 * factor), rel=1e-6)
     assert summary.nonzero_share == pytest.approx(2 / 3)
     assert (summary.mean_return, summary.mean_length) == (2.0, 30.0)
     assert (summary.deepest, summary.deaths) == (3, 2)

@@ -58,6 +58,15 @@ def test_every_cell_is_a_run_of_its_own(experiment: str, trial: list[str]) -> No
     assert {job.root for job in jobs} == {Path("multirun") / ("tiny" if trial else experiment)}
     assert {job.config.budget.env_steps for job in jobs} == {10240 if trial else 1_000_000}
     assert all(job.config.eval.players == () for job in jobs) == bool(trial)
+    plan = jobs[0].config.plan
+    if trial:
+        assert plan is None
+    else:
+        assert plan is not None
+        swept = {
+            line.partition("=")[2] for job in jobs for line in job.overrides if line.startswith(f"{plan.by}=")
+        }
+        assert {arm for contrast in (*plan.primary, *plan.secondary) for arm in contrast} <= swept
 
 
 @pytest.mark.more_than_first(3)

@@ -149,7 +149,7 @@ DAMAGES: dict[str, tuple[str, Callable[[str], str]]] = {
     "begun as another": ("provenance.json", lambda text: re.sub(r'"run_id": "\w+"', '"run_id": "01"', text)),
     "no configuration": ("config.yaml", lambda text: ""),
     "a game less": ("games.csv", lambda text: text[: text[:-1].rindex("\n") + 1]),
-    "an update less": ("metrics.jsonl", lambda text: ""),
+    "an update less": ("metrics.jsonl", lambda text: ""),  # which earlier versions kept
     "a check that says nothing": ("check.json", lambda text: "{}"),
 }
 
@@ -233,11 +233,8 @@ def test_keep_overwrites_no_other_result_and_says_what_it_does(
     folder = here / "experiments/mine/runs"
     everything = {path: path.read_bytes() for path in folder.rglob("*.*")}
     assert {path.name for path in everything if path.parent.name == names[0]} == {
-        *("config.yaml", "provenance.json", "result.json", "games.csv", "metrics.jsonl")
+        *("config.yaml", "provenance.json", "result.json", "games.csv", "record.json")
     }
-    assert (folder / names[0] / "metrics.jsonl").read_text() == (
-        '{"update": 1, "env_steps": 128, "rollout/mean_score": 0.1}\n'
-    )
     (session,) = (read_json(folder / names[0] / "provenance.json") or {})["sessions"]
     shown = ".../bin/python -m tedg.train paths.output_dir=.../outputs 'x=[.../a,file:.../c d]'"
     assert (session["command"], session["directory"]) == (shown, "...")

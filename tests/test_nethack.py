@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from nle import nethack
 from nle.env import tasks
 from support.nethack_games import OneGame
 
@@ -135,7 +136,7 @@ def test_step_limit_truncates_and_leaves_the_hero_alive():
     assert steps == [(False, False)] * 6 + [(False, True)]
     assert game.frames.blstats[0, 10] > 0
     assert game.frames.glyphs[0].any()
-    assert (game.end().end, game.end().length) == ("truncated", 7)
+    assert (game.end().end, game.end().length, game.end().cause) == ("truncated", 7, "")
     game.close()
 
 
@@ -155,12 +156,18 @@ def dying_games(count=2):
     game.close()
 
 
+def word_for(number):
+    """NLE's own name for a way to end."""
+    names = ("DIED", "CHOKING", "POISONING", "STARVING", "DROWNING", "BURNING", "DISSOLVED", "CRUSHING")
+    return {getattr(nethack, name): name.lower() for name in names}[number]
+
+
 def test_score_is_that_of_the_last_living_frame():
     """NLE blanks the row when the game ends, but the score stays; NLE's own points say the same."""
     for game, before in dying_games():
         end = game.end()
         assert not game.frames.blstats[0].any()
-        assert end.end == "death"
+        assert (end.end, end.cause) == ("death", word_for(game.nethack._nethack.how_done()))
         assert end.turns == before[20] > 0
         assert end.score == before[9]
         points = game.nethack._internal[8]

@@ -184,7 +184,7 @@ def test_a_damaged_config_is_a_storage_error(content: bytes, tmp_path: Path) -> 
         (",1.5,", ",nan,"),
         ("death", "deadly"),
         ("policy,", 'policy,"'),
-        ("death\n", "death"),
+        ("death,\n", "death,"),
         ("\npolicy", "\n\npolicy"),
     ],
 )

@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from tedg.compare import equivalence, power, sign_flip
-from tedg.compare.pairs import Pairs, join, mean_difference
+from tedg.statistics import equivalence, power, sign_flip
+from tedg.statistics.pairs import Pairs, join, mean_difference
 
 
 def test_sign_flip_by_hand():

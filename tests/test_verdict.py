@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tedg.compare import power
-from tedg.compare.aa import resplit
-from tedg.compare.pairs import Pairs
-from tedg.compare.sentence import outlook, sentence
-from tedg.compare.verdict import Contrast, Rules, Stop, Verdict, judge
+from tedg.statistics import power
+from tedg.statistics.aa import resplit
+from tedg.statistics.pairs import Pairs
+from tedg.statistics.sentence import outlook, sentence
+from tedg.statistics.verdict import Contrast, Rules, Stop, Verdict, judge
 
 CALIBRATION = Path(__file__).parent.parent / "experiments/calibration"
 SPREAD = np.array([-3.0, 1, 4, -2, 2, -1, 3, -4, 0.5, -0.5])  # sum 0

@@ -1,4 +1,4 @@
-"""Figures of rliable 1.2 for made-up scores, which tests/test_aggregates.py holds tedg.compare to.
+"""Figures of rliable 1.2 for made-up scores, which tests/test_aggregates.py holds tedg.statistics to.
 
     python rliable_reference.py
 

@@ -1,9 +1,9 @@
-"""How often tedg.compare's verdicts are wrong, what they can see, and what its intervals hold, by simulation.
+"""How often verdicts of tedg.statistics are wrong, what they see, and what its intervals hold, by simulation.
 
     .venv/bin/python experiments/calibration/simulate.py
 
 Takes a few minutes on one core, draws the same numbers every time, writes results.json and the tables of
-README.md, and ends with exit code 1 if a bar is missed. Verdicts are those of tedg.compare.verdict itself.
+README.md, and ends with exit code 1 if a bar is missed. Verdicts are those of tedg.statistics.verdict itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tedg.compare import aggregates, power, sign_flip
-from tedg.compare.aa import limits
-from tedg.compare.pairs import Floats, Pairs, mean_difference
-from tedg.compare.skewed import mean_of_games
-from tedg.compare.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
 from tedg.files import write_json, write_text
+from tedg.statistics import aggregates, power, sign_flip
+from tedg.statistics.aa import limits
+from tedg.statistics.pairs import Floats, Pairs, mean_difference
+from tedg.statistics.skewed import mean_of_games
+from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
 
 HERE = Path(__file__).parent
 DIFFERENT = (Verdict.BETTER, Verdict.WORSE)
@@ -123,7 +123,7 @@ def false_equivalents(count: int) -> list[dict[str, Any]]:
 
 
 def powers(count: int) -> list[dict[str, Any]]:
-    """Normal differences; `expected` is what tedg.compare.power says, `t` the t test's power."""
+    """Normal differences; `expected` is what tedg.statistics.power says, `t` the t test's power."""
     rows = []
     for effect in (0.5, 1.0, 1.5):
         for stop, n in (
@@ -264,7 +264,7 @@ def _cell(value: Any) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Calibrates the verdicts of tedg.compare.")
+    parser = argparse.ArgumentParser(description="Calibrates the verdicts of tedg.statistics.")
     parser.add_argument(
         "--studies", type=int, default=10_000, help="per case; fewer than 10,000 are not written"
     )

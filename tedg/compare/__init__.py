@@ -1,4 +1,4 @@
-"""The statistics of comparing two variants trained with the same seeds: numbers in, figures and verdicts out.
+"""`python -m tedg.compare`: what a study says of its arms, from the records of its runs and from its plan.
 
-The unit is the training seed, never the episode. Nothing here reads a file or knows how a score came about.
+One step a file: `find`, `arms`, `questions`, `scores`, `paired`, `unlike`, `liveness`, `judging`, `text`.
 """

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tedg.config.auxiliary import AUXILIARY, coefficient
 from tedg.config.module_schemas import SLOTS, Count, Natural, Slot
+from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, Range, read, show, words
 from tedg.files import SLUG, SLUG_RULE
 from tedg.spelling import did_you_mean
@@ -214,11 +215,12 @@ class BudgetConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvalConfig:
-    """Held-out games at the end of training."""
+    """Held-out games at the end of training, and the env steps whose weights are kept for more of them."""
 
     games: Natural
     first_seed: Seed
     players: tuple[Literal["random", "random_legal", "script"], ...]
+    milestones: tuple[Count, ...]
 
     def validate(self, key: str, faults: Faults) -> None:
         """The last game's seed has to be one, and every player plays once."""
@@ -227,6 +229,8 @@ class EvalConfig:
             faults.add(f"{key}.first_seed", self.first_seed, right)
         if len(set(self.players)) < len(self.players):
             faults.add(f"{key}.players", list(self.players), "names a player twice")
+        if len(set(self.milestones)) < len(self.milestones):
+            faults.add(f"{key}.milestones", list(self.milestones), "names a number of env steps twice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +320,7 @@ class RunConfig:
     check: CheckConfig | None
     paths: PathsConfig
     run_dir: str | None
+    plan: PlanConfig | None = None
 
     @property
     def phases(self) -> tuple[dict[str, Any], ...]:

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class Composed:
     sweep: bool  # a job of a multirun
     sources: Sources
     hydra_overrides: tuple[str, ...]  # Hydra's own, as typed; Hydra may have added its mode
+    options: dict[str, str] = field(
+        default_factory=dict
+    )  # the one chosen for every group: {"fusion": "concat"}
 
     @property
     def root(self) -> Path:
@@ -91,7 +94,8 @@ class Settling:
             return None
         self._known = (resolved, config)
         task, own = tuple(self.overrides), tuple(self._own)
-        return Composed(config, resolved, saved, ancestors, task, self.sweep, self.sources, own)
+        options = chosen(self.full)
+        return Composed(config, resolved, saved, ancestors, task, self.sweep, self.sources, own, options)
 
     @property
     def is_closed(self) -> bool:
@@ -162,6 +166,13 @@ class Settling:
         sources: Sequence[Any] = self.full.hydra.runtime.config_sources
         places = [folder_of(source.schema, source.path) for source in sources]
         return [place / "stage" for place in places if place is not None]
+
+
+def chosen(full: DictConfig) -> dict[str, str]:
+    """The option of every group of ours, by the group's folder; groups without one are left out."""
+    choices = plain(full.hydra.runtime.choices).items()
+    own = {group.partition("@")[0]: option for group, option in choices if not group.startswith("hydra/")}
+    return {group: str(option) for group, option in own.items() if option is not None}
 
 
 def typed(full: DictConfig, kind: str) -> list[str]:

@@ -39,6 +39,8 @@ def validate(
     _validate_rollout(node, faults)
     _validate_hypergraph(node, faults)
     _validate_routing(node, faults)
+    _validate_milestones(node, faults)
+    _validate_plan(node, faults)
     _validate_device(node, faults)
     validate_machine(node, faults)
     if known is None or any(node.get(key) != known[0].get(key) for key in ("paths", "run_dir")):
@@ -131,6 +133,20 @@ def _routings(node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "routing", node["routing"]
     else:
         yield from ((f"{key}.routing", _get(stage, "routing")) for key, stage in _stages(node))
+
+
+def _validate_plan(node: Mapping[str, Any], faults: Faults) -> None:
+    planned, kept = _get(node, "plan", "milestones"), _get(node, "eval", "milestones")
+    for steps in planned if isinstance(planned, list) and isinstance(kept, list) else ():
+        if steps not in kept:
+            faults.add("plan.milestones", steps, f"needs weights that are kept: eval.milestones=[{steps}]")
+
+
+def _validate_milestones(node: Mapping[str, Any], faults: Faults) -> None:
+    milestones, budget = _get(node, "eval", "milestones"), _get(node, "budget", "env_steps")
+    for steps in milestones if isinstance(milestones, list) and _numbers(budget) else ():
+        if _numbers(steps) and steps > budget:
+            faults.add("eval.milestones", steps, f"is past the run's end, budget.env_steps={exact(budget)}")
 
 
 def _validate_device(node: Mapping[str, Any], faults: Faults) -> None:

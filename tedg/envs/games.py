@@ -108,7 +108,9 @@ class Games:
         episode, over = self._episodes[row], self._over[row]
         if episode["aimed"] or (over and self._games[row].ascended):
             return episode_end(episode, env, "success")
-        return episode_end(episode, env, "death" if over else "truncated")
+        if over:
+            return episode_end(episode, env, "death", self._games[row].how)
+        return episode_end(episode, env, "truncated")
 
     def close(self) -> None:
         """Release every game."""
@@ -117,7 +119,7 @@ class Games:
         self._games = []
 
 
-def episode_end(episode: np.void, env: int, end: str) -> EpisodeEnd:
+def episode_end(episode: np.void, env: int, end: str, cause: str = "") -> EpisodeEnd:
     """What a record of dtype EPISODE tells of its episode, which ended as `end` says."""
     return EpisodeEnd(
         env=env,
@@ -128,4 +130,5 @@ def episode_end(episode: np.void, env: int, end: str) -> EpisodeEnd:
         depth=int(episode["depth"]),
         turns=int(episode["blstats"][nh.NLE_BL_TIME]),
         end=end,
+        cause=cause,
     )

@@ -13,7 +13,7 @@ from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
 from tedg.envs.rewards import EPISODE
 from tedg.shared_memory import Layout, part
 
-_TYPES = {int: np.int64, float: np.float64, str: "U10"}  # no word for an end is longer
+_TYPES = {int: np.int64, float: np.float64, str: "U12"}  # no word for an end or a cause is longer
 # All of an `EpisodeEnd` but `env`: who plays a game knows its row alone.
 _ENDS = np.dtype([(name, _TYPES[kind]) for name, kind in get_type_hints(EpisodeEnd).items() if name != "env"])
 

@@ -19,6 +19,11 @@ from tedg.envs.frames import FRAME_KEYS
 from tedg.envs.rewards import ASKS, SHOWS_MORE, WANTS_TEXT
 from tedg.envs.shared_code import SharedCode
 
+# NetHack's words for the ends of a game, in the order of its numbers for them.
+_HOW = (
+    *("died", "choking", "poisoning", "starving", "drowning", "burning", "dissolved", "crushing", "stoning"),
+    *("turned_slime", "genocided", "panicked", "tricked", "quit", "escaped", "ascended"),
+)
 logging.getLogger("nle").setLevel(logging.WARNING)  # it reports, once per game, that it saves no recordings
 
 
@@ -81,6 +86,11 @@ class NetHackGame:
     def ascended(self) -> bool:
         """Was the game that is over won?"""
         return bool(self._nethack.how_done() == nh.ASCENDED)
+
+    @property
+    def how(self) -> str:
+        """How the game ended that is over, in NetHack's word: died (by somebody's hand), starving, ..."""
+        return _HOW[int(self._nethack.how_done())]
 
     def close(self) -> None:
         """Release the game."""

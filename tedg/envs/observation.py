@@ -76,6 +76,8 @@ class EpisodeEnd:
     depth: int  # deepest level reached
     turns: int  # game turns of the last living observation
     end: str  # "death", "success", "truncated", or "lost" with the process that played it
+    # How the hero died, where the game tells it. No part of equality: tables of earlier versions lack it.
+    cause: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

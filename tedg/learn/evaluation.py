@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import special
 
 from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
 from tedg.errors import Stopped
@@ -16,6 +16,7 @@ from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy
 from tedg.processes import WorkerError
 from tedg.signals import StopFlag
+from tedg.statistics.skewed import mean_of_games
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Summary:
     lost: int  # with the process that played them
     mean_score: float
     standard_error: float
-    low: float  # 95 % t-interval of the mean score
+    low: float  # 95 % interval of the mean score, which stays above the least score there is
     high: float
     median_score: float
     best_score: float
@@ -50,14 +51,14 @@ class Summary:
             )
         scores = np.array([e.score for e in episodes], float)
         error = float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else math.nan
-        half = float(special.stdtrit(len(scores) - 1, 0.975)) * error if len(scores) > 1 else math.nan
+        mean = mean_of_games(scores, least=min(0.0, float(scores.min())))
         return Summary(
             games=len(episodes),
             lost=len(played) - len(episodes),
             mean_score=float(scores.mean()),
             standard_error=error,
-            low=float(scores.mean()) - half,
-            high=float(scores.mean()) + half,
+            low=mean.low,
+            high=mean.high,
             median_score=float(np.median(scores)),
             best_score=float(scores.max()),
             nonzero_share=float((scores > 0).mean()),
@@ -88,8 +89,16 @@ class PolicyPlayer:
         return actions
 
 
-def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> list[EpisodeEnd]:
+def play(
+    env: VectorEnv,
+    player: Player,
+    games: int,
+    stop: StopFlag,
+    ended: Callable[[EpisodeEnd], None] | None = None,
+) -> list[EpisodeEnd]:
     """Play the first `games` games of `env`'s seed plan to their end; returns them in the order of seeds.
+
+    `ended` is called with each game as soon as it has ended.
 
     Environment i must play games i, i + N, i + 2N, ... of the list, so that which games count depends
     neither on the player nor on how fast games end. Games beyond the list are not counted. Raises
@@ -106,6 +115,8 @@ def play(env: VectorEnv, player: Player, games: int, stop: StopFlag) -> list[Epi
         for end in step.episodes:
             if played[end.env] < quota[end.env]:
                 counted.append(end)
+                if ended is not None:
+                    ended(end)
             played[end.env] += 1
         observation = step.observation
     return sorted(counted, key=lambda end: end.seed)

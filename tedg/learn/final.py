@@ -5,8 +5,9 @@ A finished run that is asked for more games plays those that are missing (`play_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,21 @@ from tedg.signals import StopFlag
 from tedg.store.games import POLICY, GamesByPlayer, asked_games
 
 MAX_ENVS = 32  # games played side by side
+# Takes a player's name, how many of its games have ended, and of how many.
+Played = Callable[[str, int, int], None]
 
 
 def evaluate_all(
-    config: RunConfig, policy: MoEPolicy, settings: Settings, device: torch.device, stop: StopFlag
+    config: RunConfig,
+    policy: MoEPolicy,
+    settings: Settings,
+    device: torch.device,
+    stop: StopFlag,
+    played: Played | None = None,
 ) -> tuple[GamesByPlayer, Observation]:
     """The held-out games of every player, and states that the policy met in its own.
 
-    Raises Stopped when `stop` is requested.
+    `played` is told of each game that has ended. Raises Stopped when `stop` is requested.
     """
     own = _Recorder(PolicyPlayer(policy, settings, device, config.seed), policy.inputs)
     if not config.eval.games:
@@ -45,7 +53,7 @@ def evaluate_all(
             env.close()
         return {}, own.states().to(device)
     asked = asked_games(config.eval)
-    return _play_lists(config, own, asked, stop), own.states().to(device)
+    return _play_lists(config, own, asked, stop, played), own.states().to(device)
 
 
 def play_missing(
@@ -68,16 +76,20 @@ def play_missing(
 
 def _trained_player(config: RunConfig, run_dir: Path) -> PolicyPlayer:
     """The policy of a finished run, under the settings that its last stage ends with."""
-    device = make_device(config)
     stages, _ = make_schedule(config)
     settings = stages[-1].settings(stages[-1].end)
+    return PolicyPlayer(finished_policy(config, run_dir), settings, make_device(config), config.seed)
+
+
+def finished_policy(config: RunConfig, weights: Path) -> MoEPolicy:
+    """The policy of a run with the weights of a checkpoint, or of a run directory's newest one."""
     env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
     try:
-        policy = make_policy(config, env, make_hypergraph(config), device)
+        policy = make_policy(config, env, make_hypergraph(config), make_device(config))
     finally:
         env.close()
-    load_weights(policy, run_dir)
-    return PolicyPlayer(policy, settings, device, config.seed)
+    load_weights(policy, weights)
+    return policy
 
 
 def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -87,7 +99,11 @@ def summaries(games: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> dict[
 
 
 def _play_lists(
-    config: RunConfig, policy: Player | None, lists: Mapping[str, Sequence[int]], stop: StopFlag
+    config: RunConfig,
+    policy: Player | None,
+    lists: Mapping[str, Sequence[int]],
+    stop: StopFlag,
+    tell: Played | None = None,
 ) -> GamesByPlayer:
     """Every player's list of games; players with equal lists share one vector of environments.
 
@@ -102,10 +118,16 @@ def _play_lists(
                 yardstick = name != POLICY
                 player = make_player(name, width, config.seed, env.spec) if yardstick else policy
                 assert player is not None
-                played[name] = {end.seed: end for end in play(env, player, len(seeds), stop)}
+                ended = None if tell is None else _counting(name, len(seeds), tell)
+                played[name] = {end.seed: end for end in play(env, player, len(seeds), stop, ended)}
         finally:
             env.close()
     return played
+
+
+def _counting(player: str, total: int, tell: Played) -> Callable[[EpisodeEnd], None]:
+    done = count(1)
+    return lambda _: tell(player, next(done), total)
 
 
 def first_episodes(episodes: Sequence[EpisodeEnd], count: int) -> dict[str, float] | None:

@@ -18,6 +18,7 @@ from tedg.learn import figures
 from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
+from tedg.learn.milestones import Milestones
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
 from tedg.learn.recording import Recorder
@@ -26,6 +27,7 @@ from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy
 from tedg.learn.snapshot import RunState, find, load_weights, resume, save
 from tedg.learn.stages import Settings, Stage, make_schedule
 from tedg.models.build import parameters_per_part
+from tedg.models.flops import forward_flops
 from tedg.signals import StopFlag
 from tedg.store.checkpoint import Checkpoint, best, latest
 from tedg.store.games import asked_games, write_games
@@ -97,6 +99,11 @@ class Trainer:
             console.note(f"weights taken from {initial_weights}")
             if fresh:
                 console.note(f"left fresh by init_except: {', '.join(fresh)}")
+        self.milestones = Milestones(run_dir, config.eval.milestones, self.origin.meta, self.state.env_steps)
+        for steps in self.milestones.missed:
+            console.warn(
+                f"eval.milestones: the run is past {steps:,} env steps and cannot keep their weights"
+            )
         self.recorder = Recorder(
             run_dir, config, self.state.update, self.state.env_steps, self._save, console.warn
         )
@@ -180,6 +187,7 @@ class Trainer:
         self._episodes += rollout.episodes
         self._count_lost(rollout, result)
         self._count(result, settings.stage)
+        self.milestones.note(state.env_steps, state.update, settings.stage, self.done, self.policy)
         env_seconds = collector.env_seconds - env_before
         timing = {
             "time/env": env_seconds,
@@ -292,6 +300,7 @@ class Trainer:
 
     def _save(self, scheduled: bool) -> None:
         assert self.collector is not None
+        self.milestones.write()
         save(
             self.run_dir,
             self.state,
@@ -324,7 +333,9 @@ class Trainer:
         settings = last.settings(last.end)
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
-        games, states = evaluate_all(self.config, self.policy, settings, self.device, self.stop)
+        games, states = evaluate_all(
+            self.config, self.policy, settings, self.device, self.stop, self.console.played
+        )
         write_games(self.run_dir, games)
         evaluation = summaries(games, asked_games(self.config.eval)) if games else {}
         for player, summary in evaluation.items():
@@ -339,6 +350,7 @@ class Trainer:
                 "first_300_episodes": first_episodes(self._episodes, 300),
             },
             "evaluation": evaluation,
+            "flops": forward_flops(self.policy, states, settings.routing),
             "liveness": liveness(self.policy, states, settings, generator),
             "best_checkpoint": self._best(),
             "warnings": self.console.warnings,
@@ -351,4 +363,4 @@ class Trainer:
 
 
 def _episode(row: dict[str, Any]) -> EpisodeEnd:
-    return EpisodeEnd(**{name: row[name] for name in EpisodeEnd.__dataclass_fields__})
+    return EpisodeEnd(**{name: row[name] for name in EpisodeEnd.__dataclass_fields__ if name in row})

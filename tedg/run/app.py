@@ -20,6 +20,7 @@ from tedg.run.held_out import known_and_missing
 from tedg.run.identity import command
 from tedg.run.kept import show_kept
 from tedg.run.provenance import code_digest, session
+from tedg.run.record import keep_record
 from tedg.run.starts import Start, place
 from tedg.run.summary import result_lines
 from tedg.run.totals import spent_before, totals
@@ -78,6 +79,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     for line in result_lines(values):
         say(line)
     failed = _check(config, run_dir, values, say)
+    keep_record(run_dir, say)
     say(f"results in {run_dir}\nthe same command shows them again: {command(composed)}")
     if failed is not None:
         raise failed
@@ -103,6 +105,7 @@ def _train_to_the_end(
         failed = {**error.result, **totals(composed.config, error.result, before)}
         values = _finish(run_dir, start, {**failed, "status": "diverged", "reason": str(error)})
         _check(composed.config, run_dir, values, say)
+        keep_record(run_dir, say)
         raise
     except Stopped as error:
         say(f"stopped, state saved in {run_dir}\ngo on with: {command(composed)}")
@@ -136,6 +139,7 @@ def _begin(
             "run_id": start.run_id,
             "parent": start.parent,
             "parent_dir": parent_dir,
+            "options": composed.options,
             "sessions": [],
         }
     # As it was at the first start: the parent may be gone later.
@@ -216,6 +220,7 @@ def _with_all_games(
         write_games(run_dir, games)
         done = {**done, "evaluation": {**done["evaluation"], **summaries(games, asked_games(config.eval))}}
         write_json(run_dir / rundir.RESULT, done)
+        keep_record(run_dir, say)
     return done
 
 

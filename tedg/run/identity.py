@@ -19,7 +19,8 @@ from tedg.config.typed import Faults, read
 from tedg.hypergraph.schema import load_hypergraph
 
 # How a run is named, stored, shown and spread over a machine says nothing about what it computes.
-# A preset's numbers count where they are used; a check judges a run and changes nothing in it.
+# A preset's numbers count where they are used; a check judges a run and a plan a study; neither changes
+# anything in it.
 VOLATILE = (
     "name",
     "paths",
@@ -31,6 +32,7 @@ VOLATILE = (
     "check",
     "init_from",
     "preset",
+    "plan",
 )
 VOLATILE_ENV = ("num_workers",)
 # How a run is measured and kept changes nothing that is learnt. In an id these keys count with the values
@@ -77,6 +79,7 @@ def run_id(config: RunConfig, parent: str | None) -> str:
 def earlier_id(config: RunConfig, parent: str | None) -> str:
     """The id from when the keys of MEASURED still counted; earlier directories have it."""
     node = asdict(config)
+    del node["eval"]["milestones"]  # which there were none of then
     return _digest(_canonical(config) | {key: node[key] for key in MEASURED}, parent)
 
 

@@ -12,6 +12,7 @@ _HIDDEN = (
     "reason",
     "num_actions",
     "parameters",
+    "flops",
     "training",
     "evaluation",
     "warnings",

@@ -72,7 +72,7 @@ def save(
     _require_finite(tensors)
     files = {f"{group}.safetensors": _to_bytes(group, named) for group, named in tensors.items()}
     files[_STATE] = json.dumps(state).encode()
-    final = directory / f"{_PREFIX}{step:012d}"
+    final = place(directory, step)
     unfinished = directory / f"{final.name}.tmp-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,6 +118,21 @@ def latest(directory: Path, warn: Warn | None = None) -> Path | None:
 def is_checkpoint(path: Path) -> bool:
     """Whether this is the name of one checkpoint, and it is there."""
     return _WHOLE.fullmatch(path.name) is not None and path.is_dir()
+
+
+def place(directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies, whether it is there or not."""
+    return directory / f"{_PREFIX}{step:012d}"
+
+
+def drop_after(directory: Path, step: int) -> None:
+    """Remove the checkpoints of later steps. Raises StorageError."""
+    for path in _whole(directory):
+        if _step(path) > step:
+            try:
+                _remove(path)
+            except OSError as error:
+                raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def best(directory: Path, until: int | None = None) -> tuple[Path, float] | None:

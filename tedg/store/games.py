@@ -36,9 +36,14 @@ def _end(text: str) -> str:
 
 
 _FIELDS = tuple(f.name for f in fields(EpisodeEnd))
-_COLUMNS = ("player", *_FIELDS)
+_FIRST_FIELDS = tuple(name for name in _FIELDS if name != "cause")  # in tables of earlier versions
 # The others are whole numbers.
-_KINDS: dict[str, Callable[[str], Any]] = {"episode_return": _finite, "score": _finite, "end": _end}
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "episode_return": _finite,
+    "score": _finite,
+    "end": _end,
+    "cause": str,
+}
 
 
 def asked_games(asked: EvalConfig) -> dict[str, range]:
@@ -58,28 +63,37 @@ def missing_games(known: GamesByPlayer, asked: Mapping[str, Sequence[int]]) -> d
 
 def write_games(run_dir: Path, games: GamesByPlayer) -> None:
     """Write the whole table in one step. Raises StorageError."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for name, played in games.items():
-        writer.writerows((name, *astuple(played[seed])) for seed in sorted(played))
-    write_text(run_dir / GAMES, text.getvalue())
+    write_table(run_dir / GAMES, "player", games)
 
 
 def read_games(run_dir: Path) -> GamesByPlayer | None:
     """The table; None where there is none, as in runs of earlier versions. Raises StorageError."""
-    path = run_dir / GAMES
+    return read_table(run_dir / GAMES, "player")
+
+
+def write_table(path: Path, key: str, games: GamesByPlayer) -> None:
+    """Write games as CSV with the names of `games` in the column `key`. Raises StorageError."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((key, *_FIELDS))
+    for name, played in games.items():
+        writer.writerows((name, *astuple(played[seed])) for seed in sorted(played))
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path, key: str) -> GamesByPlayer | None:
+    """What `write_table` wrote; None where there is no such file. Raises StorageError."""
     try:
         text = path.read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise ValueError("it ends within a row")
         rows = list(csv.reader(text.splitlines()))
-        if not rows or tuple(rows[0]) != _COLUMNS:
-            raise StorageError(f"{path}: the first line is not {','.join(_COLUMNS)}")
+        if not rows or tuple(rows[0]) not in ((key, *_FIELDS), (key, *_FIRST_FIELDS)):
+            raise StorageError(f"{path}: the first line is not {','.join((key, *_FIELDS))}")
         games: GamesByPlayer = {}
         for name, *values in rows[1:]:
-            pairs = zip(_FIELDS, values, strict=True)
-            end = EpisodeEnd(**{key: _KINDS.get(key, int)(value) for key, value in pairs})
+            pairs = zip(rows[0][1:], values, strict=True)
+            end = EpisodeEnd(**{field: _KINDS.get(field, int)(value) for field, value in pairs})
             games.setdefault(name, {})[end.seed] = end
     except FileNotFoundError:
         return None

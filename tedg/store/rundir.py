@@ -21,6 +21,7 @@ RESULT = "result.json"  # written last: a run that has it is done
 CHECK = "check.json"  # what a check said of the run
 PROVENANCE = "provenance.json"
 CHECKPOINTS = "checkpoints"
+MILESTONES = "milestones"  # weights after so many env steps, one checkpoint each, by that number
 WEIGHTS = "model.safetensors"  # in a checkpoint
 LOCK = "lock"
 

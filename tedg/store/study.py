@@ -6,8 +6,11 @@ Several sweeps may share a study, at once too. Each writes its own cells and lea
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,32 @@ def add_to_study(folder: Path, command: str, cells: Mapping[str, Mapping[str, An
         content["commands"] = commands[-_COMMANDS:]
         for name, cell in cells.items():
             content["cells"][name] = {**content["cells"].get(name, {}), **cell}
+        write_json(folder / STUDY, content)
+
+
+def keep_plan(folder: Path, plan: Mapping[str, Any], training_code: str, done: int) -> None:
+    """Write down the plan that a study starts with, and the code; a later, different one is kept beside it.
+
+    `done` is how many of its runs had ended before. Raises StorageError.
+    """
+    plain = json.loads(json.dumps(plan))  # tuples become lists, as they are read back
+    with _alone(folder):
+        content = read_study(folder)
+        known = [content["plan"], *content.get("altered_plans", ())] if "plan" in content else []
+        if any(entry["content"] == plain for entry in known):
+            return
+        text = json.dumps(plain, sort_keys=True)
+        entry = {
+            "digest": hashlib.sha256(text.encode()).hexdigest(),
+            "content": plain,
+            "training_code": training_code,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "runs_done_before": done,
+        }
+        if known:
+            content.setdefault("altered_plans", []).append(entry)
+        else:
+            content["plan"] = entry
         write_json(folder / STUDY, content)
 
 

@@ -13,14 +13,15 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
 
-_EPISODE_TYPES: dict[str, type] = {"update": int, "env_steps": int, **get_type_hints(EpisodeEnd)}
+# Without the cause of death, which the first version did not have: a resumed run goes on with its own table.
+_OF_EPISODES = {name: kind for name, kind in get_type_hints(EpisodeEnd).items() if name != "cause"}
+_EPISODE_TYPES: dict[str, type] = {"update": int, "env_steps": int, **_OF_EPISODES}
 EPISODE_COLUMNS = tuple(_EPISODE_TYPES)
 
 
@@ -75,7 +76,10 @@ class EpisodesLog:
 
     def add(self, update: int, env_steps: int, episodes: Iterable[EpisodeEnd]) -> None:
         """Take the episodes that ended in one update's rollout, `env_steps` being the total after it."""
-        rows = [_csv_line((update, env_steps, *map(_plain, astuple(episode)))) for episode in episodes]
+        rows = [
+            _csv_line((update, env_steps, *(_plain(getattr(episode, name)) for name in _OF_EPISODES)))
+            for episode in episodes
+        ]
         self._file.add(b"".join(rows))
 
     def flush(self) -> None:

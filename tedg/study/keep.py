@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tedg.errors import ConfigError, InUse, StorageError
 from tedg.files import read_json, write_text
-from tedg.store.games import GAMES, read_games
+from tedg.run.record import make_record
+from tedg.store.games import GAMES, POLICY, read_games
 from tedg.store.kept import read_kept
+from tedg.store.record import RECORD, Game, RunRecord, read_record, record_text
 from tedg.store.results import read_result
 from tedg.store.rundir import CHECK, CONFIG, PROVENANCE, RESULT, owned, read_provenance
-from tedg.store.tables import read_metrics
 
-METRICS = "metrics.jsonl"
-CURVES = ("update", "env_steps", "total_env_steps", "episodes", "stage")  # kept of each row, with rollout/...
-_MAY_CHANGE = (GAMES, CHECK, RESULT)  # of a run that is kept already
+_MAY_CHANGE = (GAMES, CHECK, RECORD, RESULT)  # of a run that is kept already
 LEFT = ("differs", "damaged", "in use")  # what was not kept though it has ended
 # An absolute path, or one in somebody's home, where a word begins.
 _PATH = re.compile(r"""(?:(?<=[\s"'=\[(,:])|^)(?:~[\w.-]*)?/[^\s"',:;\])]+""", re.M)
@@ -90,16 +89,8 @@ def _files(directory: Path) -> dict[str, str] | None:
             files[file] = _json(_hidden(content, hide))
     if read_games(directory) is not None:
         files[GAMES] = _read(directory / GAMES)
-    if (directory / METRICS).exists():
-        files[METRICS] = "".join(_curves(directory / METRICS))
+    files[RECORD] = hide(record_text(make_record(directory)))
     return {**files, RESULT: _json(_hidden(result, hide))}
-
-
-def _curves(path: Path) -> Iterator[str]:
-    """The rows of metrics.jsonl with what learning curves are drawn of, numbers as they are."""
-    for row in read_metrics(path):
-        kept = {key: value for key, value in row.items() if key in CURVES or key.startswith("rollout/")}
-        yield json.dumps(kept) + "\n"
 
 
 def _conflict(directory: Path, result: str, target: Path) -> str:
@@ -118,7 +109,22 @@ def _conflict(directory: Path, result: str, target: Path) -> str:
     for player, played in known.items():
         if any((games or {}).get(player, {}).get(seed) != end for seed, end in played.items()):
             return f"{target} has held-out games of {player} that this run has not, or that ended otherwise"
+    kept, here = (_own_games(record) for record in (read_record(target), make_record(directory)))
+    for conditions, games_before in kept.items():
+        if any(here.get(conditions, {}).get(seed) != game for seed, game in games_before.items()):
+            told = " ".join(map(str, conditions))
+            return f"{target} has held-out games ({told}) that this run has not, or that ended otherwise"
     return ""
+
+
+def _own_games(record: RunRecord | None) -> dict[tuple[str, str, int], dict[int, Game]]:
+    """The policy's games by weights, mode and cap; those of other players may have been played anew."""
+    evaluations = record.evaluations if record is not None else ()
+    return {
+        (one.weights, one.mode, one.cap): {game.seed: game for game in one.games}
+        for one in evaluations
+        if one.player == POLICY
+    }
 
 
 def _hider(places: Sequence[str]) -> Callable[[str], str]:

@@ -8,18 +8,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tedg.config.compose import Composed
 from tedg.errors import PREEMPTED, StorageError
 from tedg.run.identity import sweep_command
-from tedg.run.provenance import code_digest
+from tedg.run.provenance import code_digest, training_digest
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
 from tedg.store.rundir import read_provenance
-from tedg.store.study import LOGS, add_to_study, job_name, read_study
+from tedg.store.study import LOGS, add_to_study, job_name, keep_plan, read_study
 from tedg.sweep.cell import OPEN, Cell, State
 from tedg.sweep.launcher import Launcher
 from tedg.sweep.plan import plan
@@ -52,6 +52,7 @@ def sweep(asked: Sweep) -> int:
     record = Record(cells, again)
     display = make_display(cells)
     settle_known(cells, lambda cell, text: None)
+    keep_plans(cells)
     known = counts(cells)
     code = 0
     try:
@@ -110,6 +111,15 @@ def remember(cells: Sequence[Cell]) -> None:
     for cell in cells:
         before = known[cell.composed.root].get(cell.directory.name, {})
         cell.seconds, cell.earlier_attempts = before.get("seconds", 0.0), before.get("attempts", 0)
+
+
+def keep_plans(cells: Sequence[Cell]) -> None:
+    """Each study's plan in its study.json, before anything of it is trained; raises StorageError."""
+    for root in dict.fromkeys(cell.composed.root for cell in cells):
+        own = [cell for cell in cells if cell.composed.root == root]
+        done = sum(cell.state in (State.DONE, State.DIVERGED) for cell in own)
+        if (plan := own[0].composed.config.plan) is not None:
+            keep_plan(root, asdict(plan), training_digest(), done)
 
 
 def _by_other_code(cells: Sequence[Cell]) -> int:

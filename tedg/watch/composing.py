@@ -1,4 +1,4 @@
-"""Says how far a sweep is composed, once that takes more than a second."""
+"""Says how far something is that is counted, once it takes more than a second."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ EVERY = 0.1
 class Composing:
     """A line on a terminal that counts, and goes again; in a log a plain line now and then."""
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        text: str = "composed {:,} of {:,} jobs",
+    ) -> None:
         """`stream` is the standard error if it is not given."""
-        self._stream, self._clock = stream or sys.stderr, clock
+        self._text, self._stream, self._clock = text, stream or sys.stderr, clock
         self._live = self._stream.isatty()
         self._next = clock() + (FIRST if self._live else FIRST_IN_LOG)
         self._shown = False
 
     def __call__(self, done: int, total: int) -> None:
-        """`done` of `total` jobs are composed."""
+        """`done` of `total` are there."""
         if self._clock() < self._next:
             return
         self._next = self._clock() + (EVERY if self._live else EVERY_IN_LOG)
-        text = f"composed {done:,} of {total:,} jobs"
+        text = self._text.format(done, total)
         print(
             f"\r\x1b[K{text}" if self._live else text,
             end="" if self._live else "\n",

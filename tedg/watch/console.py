@@ -40,6 +40,10 @@ class Console(Protocol):
         """A checkpoint was just written."""
         ...
 
+    def played(self, player: str, games: int, total: int) -> None:
+        """So many of a player's held-out games have ended."""
+        ...
+
     def close(self) -> None:
         """Leave the terminal as it was; may be called twice."""
         ...
@@ -74,6 +78,9 @@ class QuietConsole:
         """Nothing is shown."""
 
     def saved(self) -> None:
+        """Nothing is shown."""
+
+    def played(self, player: str, games: int, total: int) -> None:
         """Nothing is shown."""
 
     def close(self) -> None:
@@ -115,7 +122,10 @@ class PlainConsole:
             fields.append("experts " + "/".join(f"{share:.0%}" for share in shares))
         if (age := self._pace.save_age()) is not None:
             fields.append(f"saved {age} ago")
-        self._pending = " | ".join(fields)
+        self._show(" | ".join(fields))
+
+    def _show(self, line: str) -> None:
+        self._pending = line
         now = self._clock()
         if self._printed_at is None or now - self._printed_at >= LINE_SECONDS:
             self._printed_at = now
@@ -133,6 +143,10 @@ class PlainConsole:
     def saved(self) -> None:
         """Shown with the next line."""
         self._pace.saved()
+
+    def played(self, player: str, games: int, total: int) -> None:
+        """Print a line if it is time for one."""
+        self._show(f"held-out games of {player} | {games:,} of {total:,}")
 
     def close(self) -> None:
         """Print the last update if its line is still due."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from rich.console import Console as Terminal
+from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -25,6 +26,7 @@ class LiveConsole:
         self._terminal = terminal or Terminal()
         self._pace = Pace(clock)
         self._live: Live | None = None
+        self._trained: Panel | None = None
         # Terminals without Unicode get bars that they can show.
         self._full, self._empty = ("█", "░") if self._terminal.encoding.startswith("utf") else ("#", ".")
 
@@ -41,7 +43,7 @@ class LiveConsole:
     def update(self, progress: Progress) -> None:
         """Redraw the panel."""
         self._pace.see(progress.fraction)
-        panel = self._panel(progress)
+        panel = self._trained = self._panel(progress)
         if self._live is not None:
             live = self._live
             self._safely(lambda: live.update(panel, refresh=True))
@@ -58,6 +60,15 @@ class LiveConsole:
     def saved(self) -> None:
         """Shown with the next update."""
         self._pace.saved()
+
+    def played(self, player: str, games: int, total: int) -> None:
+        """Show them below the last state of training."""
+        rows = _grid()
+        _add(rows, player, f"{self._bar(games / total, 24)} {games:,} of {total:,}")
+        if self._live is not None:
+            live, panel = self._live, Panel(rows, title=_text("held-out games"), title_align="left")
+            whole = panel if self._trained is None else Group(self._trained, panel)
+            self._safely(lambda: live.update(whole, refresh=True))
 
     def close(self) -> None:
         """Leave the last panel on the screen."""

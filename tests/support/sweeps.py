@@ -47,7 +47,8 @@ def finish(cell: Cell, status: str = "finished") -> None:
     """What a run leaves that has ended."""
     start, directory = place(cell.composed)
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(directory / rundir.CONFIG, "eval: {first_seed: 500000}\n")
+    config = {key: cell.composed.saved[key] for key in ("name", "env", "ppo", "budget", "stage", "eval")}
+    write_text(directory / rundir.CONFIG, json.dumps({**config, "seed": cell.composed.config.seed}))
     provenance = {"run_id": start.run_id, "parent": start.parent, "sessions": [{}]}
     write_json(directory / rundir.PROVENANCE, provenance)
     result = {"run_id": start.run_id, "status": status, "env_steps": 128, "reason": "NaN everywhere"}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tedg.compare.pairs import Floats
+from tedg.statistics.pairs import Floats
 
 RESAMPLES = 5000
 

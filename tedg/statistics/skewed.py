@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from tedg.compare.aggregates import Estimate
-from tedg.compare.pairs import Floats
+from tedg.statistics.aggregates import Estimate
+from tedg.statistics.pairs import Floats
 
 
 def mean_of_games(scores: Floats, level: float = 0.95, least: float = 0.0) -> Estimate:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tedg.compare.pairs import Floats
+from tedg.statistics.pairs import Floats
 
 # The best rate for normal differences with mean m and deviation s is m sqrt(m^2 + s^2) / s^2: 0.56 for m / s
 # = 0.5, 1.4 for 1, 4.5 for 2. experiments/calibration measures what the mixture costs.

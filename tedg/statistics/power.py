@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy.optimize import bisect
 from statsmodels.stats.power import TTestPower
 
-from tedg.compare import anytime, sign_flip
-from tedg.compare.pairs import Floats
+from tedg.statistics import anytime, sign_flip
+from tedg.statistics.pairs import Floats
 
 POWER = 0.8
 MOST_PAIRS = 1000  # a study of more is out of reach, and is not counted out
@@ -43,6 +44,7 @@ def anytime_power(effect: float, n: int, level: float) -> float:
     return float(_decided(effect, n, level)[-1])
 
 
+@cache  # the same for all contrasts of a family
 def minimal_effect(n: int, level: float, *, at_any_time: bool = False, power: float = POWER) -> float:
     """The d_z that n pairs detect at `level` with `power`; infinite where no effect can be detected."""
     chance: Callable[[float, int, float], float] = anytime_power if at_any_time else fixed_power
@@ -54,6 +56,7 @@ def minimal_effect(n: int, level: float, *, at_any_time: bool = False, power: fl
     return float(bisect(lambda effect: chance(effect, n, level) - power, 0, _LARGEST, xtol=1e-3))
 
 
+@cache
 def pairs_needed(
     effect: float, level: float, *, at_any_time: bool = False, power: float = POWER
 ) -> int | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from tedg.compare.pairs import Floats, Pairs
-from tedg.compare.verdict import Contrast, Rules, Verdict, judge
+from tedg.statistics.pairs import Floats, Pairs
+from tedg.statistics.verdict import Contrast, Rules, Verdict, judge
 
 
 @dataclass(frozen=True)

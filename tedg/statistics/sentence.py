@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tedg.compare import power, sign_flip
-from tedg.compare.verdict import Judgement, Stop, Verdict
+from tedg.statistics import power, sign_flip
+from tedg.statistics.verdict import Judgement, Stop, Verdict
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def sentence(judgement: Judgement) -> str:
         Verdict.INCONCLUSIVE: f"It is open whether {what.format('differs from')}",
         Verdict.VOID: f"The comparison is void: {what.format('against')}",
     }[verdict]
-    text = f"{claim}: {_figures(judgement)}"
+    text = f"{claim}: {figures(judgement)}"
     small = judgement.p_equivalent is not None and judgement.p_equivalent <= rules.alpha
     if verdict in (Verdict.BETTER, Verdict.WORSE):
         return f"{text}, though the difference is shown to be below {rules.delta:g}." if small else f"{text}."
@@ -69,7 +69,8 @@ def sentence(judgement: Judgement) -> str:
     return f"{text}."
 
 
-def _figures(judgement: Judgement) -> str:
+def figures(judgement: Judgement, *, tested: bool = True) -> str:
+    """The difference with its interval and, where it may decide something, the p that does."""
     difference, rules = judgement.difference, judgement.rules
     assert difference is not None
     early = rules.stop is Stop.ANYTIME
@@ -80,7 +81,8 @@ def _figures(judgement: Judgement) -> str:
     interval = f"{difference.level:.0%} interval {_points(difference.low)} to {_points(difference.high)}"
     holm = f" after Holm over {judgement.contrasts} contrasts" if judgement.contrasts > 1 else ""
     pairs = f"{difference.n} paired seed{'s' * (difference.n != 1)}"
-    return f"difference {_points(difference.mean)} over {pairs} ({interval}, {test} p = {p:.2g}{holm})"
+    decides = f", {test} p = {p:.2g}{holm}" if tested else ""
+    return f"difference {_points(difference.mean)} over {pairs} ({interval}{decides})"
 
 
 def _what_would_settle(judgement: Judgement) -> str:

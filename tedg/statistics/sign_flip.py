@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tedg.compare.pairs import Floats
+from tedg.statistics.pairs import Floats
 
 MOST_EXACT = 44  # two halves of 2^22 sums; more pairs than this are drawn
 _DRAWN = 100_000

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from tedg.compare import anytime, equivalence, sign_flip
-from tedg.compare.pairs import Difference, Floats, Pairs, mean_difference
+from tedg.statistics import anytime, equivalence, sign_flip
+from tedg.statistics.pairs import Difference, Floats, Pairs, mean_difference
 
 
 class Verdict(StrEnum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtr
 
-from tedg.compare import anytime, sign_flip
-from tedg.compare.pairs import Floats
+from tedg.statistics import anytime, sign_flip
+from tedg.statistics.pairs import Floats
 
 
 def fixed(d: Floats, delta: float) -> float:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tedg.compare.pairs import Floats
+from tedg.statistics.pairs import Floats
+
+Curve = tuple[Floats, Floats]  # (env steps, ascending; heights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +22,24 @@ class Areas:
     cut: tuple[bool, ...]
 
 
-def areas(curves: Sequence[tuple[Floats, Floats]]) -> Areas:
+def areas(curves: Sequence[Curve]) -> Areas:
     """The area under each curve (trapezoids over env steps) divided by its width.
 
     A curve is (env steps, ascending; heights), both [points]. Curves that do not cover the same steps are cut
     to those that all cover, between points along the straight line: a longer run must not win by being
     longer. Raises ValueError where no such steps are left.
     """
+    first, last = common(curves)
+    return Areas(
+        np.array([_mean_height(steps, heights, first, last) for steps, heights in curves]),
+        first,
+        last,
+        tuple(bool(steps[0] < first or steps[-1] > last) for steps, _ in curves),
+    )
+
+
+def common(curves: Sequence[Curve]) -> tuple[float, float]:
+    """The first and the last env step that all curves cover. Raises ValueError where there are none."""
     for steps, heights in curves:
         if steps.shape != heights.shape or len(steps) < 2 or (np.diff(steps) <= 0).any():
             raise ValueError("a curve needs two points or more, with ascending env steps")
@@ -34,12 +47,7 @@ def areas(curves: Sequence[tuple[Floats, Floats]]) -> Areas:
     last = min(float(steps[-1]) for steps, _ in curves)
     if first >= last:
         raise ValueError(f"curves that begin at {first:,.0f} and end at {last:,.0f} have no steps in common")
-    return Areas(
-        np.array([_mean_height(steps, heights, first, last) for steps, heights in curves]),
-        first,
-        last,
-        tuple(bool(steps[0] < first or steps[-1] > last) for steps, _ in curves),
-    )
+    return first, last
 
 
 def _mean_height(steps: Floats, heights: Floats, first: float, last: float) -> float:

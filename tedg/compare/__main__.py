@@ -1,0 +1,107 @@
+"""`python -m tedg.compare`: which arm of a study is better, by runs that are paired by seed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tedg.errors import DONE, INTERRUPTED, TedgError
+from tedg.files import write_text
+from tedg.inert import inert
+
+_MORE = """\
+STUDY is the name of a folder in --root or in --experiments (kept runs), or a directory of runs. A contrast of
+a plan has its verdict by all planned seeds; one without a plan is exploratory; one outside of the plan has
+figures and no verdict. docs/comparing.md says how a verdict comes about.
+
+exit codes:
+  0 a report was made   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what is asked; returns the exit code."""
+    given = _parser().parse_args(list(arguments))
+    from tedg.compare.find import find
+
+    try:
+        study = find(Path(given.root).expanduser(), given.study, Path(given.experiments).expanduser())
+        from tedg.compare import pilot, same, text  # import scipy and statsmodels
+        from tedg.compare.judging import compare
+        from tedg.compare.questions import Asked
+        from tedg.compare.report import content
+
+        asked = Asked(given.by, given.baseline, given.metric, given.cap, given.at, given.peek, given.detect)
+        if given.power:
+            found = pilot.needs(study, asked)
+            said, data = list(found.lines()), content(found)
+        elif given.aa is not None:
+            rate = same.against_itself(study, given.aa, asked)
+            said, data = [str(rate)], content(rate)
+        else:
+            report = compare(study, asked)
+            said, data = list(text.lines(report)), content(report)
+        if given.json is not None:
+            write_text(Path(given.json), json.dumps(data, indent=2, allow_nan=False) + "\n")
+        for line in said:
+            print(inert(line))
+    except TedgError as error:
+        print(inert(f"error: {error}"), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tedg.compare",
+        description=__doc__.partition(": ")[2] if __doc__ else None,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("study", metavar="STUDY")
+    add("--by", metavar="GROUP", help="the group or key that tells arms apart: fusion, arm, fusion.gate.keep")
+    add("--baseline", metavar="ARM", help="compare every other arm with this one")
+    add("--metric", help="score, return, length or depth of held-out games (default: the plan's, else score)")
+    add("--cap", type=_count, help="env steps of a held-out game (default: the plan's, else as in training)")
+    add("--at", type=_count, metavar="STEP", help="a milestone, instead of the end of training")
+    add("--peek", action="store_true", help="look before all runs have ended; gives no verdict")
+    add("--detect", type=_points, metavar="POINTS", help="the difference that a study should be able to see")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
+        "--power", action="store_true", help="STUDY is a pilot: seeds and hours that --detect takes"
+    )
+    other.add_argument(
+        "--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?"
+    )
+    add("--json", metavar="FILE", help="write everything to FILE too, with performance profiles")
+    add("--root", default="multirun", help="folder of the studies (default: multirun)")
+    add("--experiments", default="experiments", help="folder of kept results (default: experiments)")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text.replace("_", ""))
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number of steps")
+    return value
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""From a study and what is asked of it to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tedg.compare import liveness
+from tedg.compare.arms import Arms, choose, group
+from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
+from tedg.compare.find import Study, few, under_plan
+from tedg.compare.paired import Paired, paired, same_otherwise
+from tedg.compare.questions import Asked, Question, Role, family, questions
+from tedg.compare.report import Outcome, Report
+from tedg.compare.unlike import mixed_code, unlike
+from tedg.errors import ConfigError
+from tedg.statistics import sign_flip
+from tedg.statistics.aggregates import improvement, iqm_difference
+from tedg.statistics.sentence import figures, outlook, sentence
+from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
+from tedg.store.record import RunRecord
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A question with its runs, and what forbids a verdict on it."""
+
+    question: Question
+    found: Paired
+    some: RunRecord | None  # a run of either arm
+    refused: tuple[str, ...]
+    dead: tuple[liveness.Finding, ...]
+
+
+def compare(study: Study, asked: Asked) -> Report:
+    """Judge every contrast. Raises ConfigError for what cannot be looked at, or not yet."""
+    plan = study.plan
+    by = asked.by or (plan.by if plan is not None else choose(study.records))
+    arms = group(study.records, by)
+    every = questions(arms, by, asked, plan)
+    early = _early(study, every, arms)
+    if early is not None and not asked.peek:
+        raise ConfigError(f"{early}; an earlier look is made by --peek, and gives no verdict")
+    outcomes = [
+        outcome
+        for role in Role
+        if (own := family(every, role))
+        for outcome in _family(study, own, arms, by, asked, early)
+    ]
+    measures = dict.fromkeys(one.measure for one in every)
+    if asked.at is not None:  # judged with the whole family, and shown alone
+        outcomes = [one for one in outcomes if one.at == asked.at]
+        measures = {measure: None for measure in measures if measure.at == asked.at}
+    shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
+    described = [
+        found for of in measures for name in shown if (found := arm(name, arms[name], of)) is not None
+    ]
+    players = controls([run for name in shown for run in arms[name]], next(iter(measures)))
+    return Report(
+        study.name,
+        plan.question if plan is not None else None,
+        by,
+        plan is not None,
+        plan.alpha if plan is not None else 0.05,
+        plan.delta if plan is not None else None,
+        plan.stop if plan is not None else "fixed",
+        tuple(_notes(study, arms, shown, early))
+        + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
+        tuple(outcomes),
+        tuple(described),
+        tuple(players),
+    )
+
+
+def rules(study: Study, metric: str, detect: float | None) -> Rules:
+    """The plan's, or those of a study without one."""
+    plan = study.plan
+    if plan is None:
+        return Rules(metric, detect=detect)
+    return Rules(metric, plan.alpha, plan.delta, detect or plan.detect, Stop(plan.stop), tuple(plan.seeds))
+
+
+def _family(
+    study: Study, own: Sequence[Question], arms: Arms, by: str, asked: Asked, early: str | None
+) -> Iterator[Outcome]:
+    """The outcomes of one role. Whatever has no verdict stays in the family."""
+    looked = [_look(one, study, arms, by) for one in own]
+    law = rules(study, own[0].measure.metric, asked.detect)
+    judged = judge(
+        [Contrast(o.question.variant, o.question.baseline, o.found.pairs, _hours(o.found)) for o in looked],
+        law,
+    )
+    for one, judgement in zip(looked, judged, strict=True):
+        yield _outcome(one, judgement, study, by, early)
+
+
+def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
+    plan = study.plan
+    allow = plan.allow if plan is not None else ()
+    found = paired(question, arms, plan.seeds if plan is not None else None, study.place, study.command)
+    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
+    variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
+    dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
+    some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
+    return _Looked(question, found, some, refused, tuple(dead))
+
+
+def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: str | None) -> Outcome:
+    question, found, pairs = one.question, one.found, judgement.contrast.pairs
+    if study.plan is not None and study.plan.stop == "anytime":
+        pairs = pairs.prefix(study.plan.seeds)
+    runs = [pair for pair in found.runs if pair[0].seed in pairs.seeds]
+    some = runs[0][0] if runs else one.some
+    name = question.measure.named(some) if some is not None else question.measure.metric
+    judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
+    refused = _no_verdict(one, judgement, study, early)
+    void = [finding for finding in one.dead if finding.void]
+    verdict = None if refused else Verdict.VOID if void else judgement.verdict
+    exploratory = _exploratory(study, one)
+    names = (question.variant, question.baseline)
+    notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
+    notes += [more] if (more := same_otherwise(runs, by)) else []
+    in_family = question.role is not Role.OUTSIDE
+    return Outcome(
+        *names,
+        name,
+        question.measure.at,
+        question.role,
+        verdict,
+        refused,
+        _sentence(judgement, refused, void, bool(exploratory)),
+        tuple(notes),
+        pairs.seeds,
+        tuple(map(float, pairs.difference)),
+        judgement.difference,
+        judgement.contrasts,
+        judgement.p if pairs.seeds and in_family else None,
+        judgement.p_holm if pairs.seeds and in_family else None,
+        judgement.p_equivalent if pairs.seeds and in_family else None,
+        iqm_difference(pairs.baseline, pairs.variant) if pairs.seeds else None,
+        improvement(pairs.baseline, pairs.variant) if pairs.seeds else None,
+        of_curves(runs) if runs else None,
+        outlook(judgement),
+        (
+            *map(str, one.dead),
+            *liveness.unknown([other for _, other in runs], [base for base, _ in runs], names),
+        ),
+    )
+
+
+def _no_verdict(one: _Looked, judgement: Judgement, study: Study, early: str | None) -> tuple[str, ...]:
+    reasons = list(one.refused)
+    n, fixed = len(one.found.pairs.seeds), judgement.rules.stop is Stop.FIXED
+    if one.question.role is Role.OUTSIDE:
+        reasons.append("it is outside the plan")
+    elif early is not None:
+        reasons.append(f"this is an early look: {early}")
+    elif study.plan is not None and fixed and one.found.missing and not one.refused:
+        reasons.append(f"{len(one.found.missing)} planned pairs are missing")
+    least = sign_flip.seeds_to_decide(judgement.contrasts, judgement.rules.alpha)
+    if fixed and n < least and not (one.refused and not n):
+        several = f"/{judgement.contrasts}" if judgement.contrasts > 1 else ""
+        reasons.append(
+            f"{n} pair{'s' * (n != 1)} of seeds can never decide it: the least p is 2/2^{n} = "
+            f"{sign_flip.smallest_p(n):.2g}, above {judgement.rules.alpha:g}{several}; at least {least} are "
+            f"needed, {least - n} more"
+        )
+    return tuple(reasons)
+
+
+def _exploratory(study: Study, one: _Looked) -> str | None:
+    """Why a verdict is not that of a plan made before the data."""
+    if study.plan is None:
+        return "there is no plan"
+    runs = [run for pair in one.found.runs for run in pair]
+    others = [run.run_id for run in runs if not under_plan(run, study.plan)]
+    if not others:
+        return None
+    return (
+        f"{len(others)} of {len(runs)} runs were begun without this plan ({few(others)}), so it is "
+        "exploratory"
+    )
+
+
+def _sentence(
+    judgement: Judgement, refused: Sequence[str], void: Sequence[liveness.Finding], exploratory: bool
+) -> str:
+    contrast = judgement.contrast
+    what = f"{contrast.variant} against {contrast.baseline} in {judgement.rules.metric}"
+    if refused:
+        told = f"; {figures(judgement, tested=False)}" if judgement.difference is not None else ""
+        return f"No verdict on {what}{told}: {'; '.join(refused)}."
+    if void:
+        return f"The comparison is void, {what}: {'; '.join(map(str, void))}."
+    return f"{'Exploratory: ' if exploratory else ''}{sentence(judgement)}"
+
+
+def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
+    """Why it is too early for a verdict; None where everything that was to be has ended."""
+    plan = study.plan
+    if plan is None:
+        count = len(study.unfinished)
+        return f"{count} runs of {study.name} are not finished: {few(study.unfinished)}" if count else None
+    if plan.stop == "anytime":
+        return None
+    wanted = {name for one in every if one.role is not Role.OUTSIDE for name in (one.variant, one.baseline)}
+    missing = {
+        name: gone
+        for name in wanted & arms.keys()
+        if (gone := sorted(set(plan.seeds) - {run.seed for run in arms[name]}))
+    }
+    if not missing:
+        return None
+    told = [
+        f"{name} seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}" for name, gone in missing.items()
+    ]
+    total = len(plan.seeds) * len(wanted & arms.keys())
+    ended = total - sum(map(len, missing.values()))
+    states = f" ({few(study.unfinished)})" if study.unfinished else ""
+    missed = few(sorted(told))
+    return f"{ended} of {total} planned runs of {study.name} have ended, missing {missed}{states}"
+
+
+def _notes(
+    study: Study, arms: Arms, shown: Sequence[str] | dict[str, None], early: str | None
+) -> Iterator[str]:
+    yield from study.notes
+    if study.plan is None:
+        yield "the study has no plan made before its data, so every verdict is exploratory"
+    if early is not None:
+        yield f"early look, no verdict: {early}"
+    elif study.unfinished:
+        yield f"{len(study.unfinished)} runs are not finished: {few(study.unfinished)}"
+    runs = [run for name in shown for run in arms[name]]
+    if (mixed := mixed_code(runs)) is not None:
+        yield mixed
+    if study.planned_code is not None:
+        others = sum(run.training_code != study.planned_code for run in runs)
+        if others:
+            yield f"{others} of {len(runs)} runs were trained by other code than the study was planned with"
+    if failed := [run.name for run in runs if run.learns is False]:
+        yield f"{len(failed)} runs failed their check for learning: {few(failed)}"
+    yield from confounds(study.records, arms, shown)
+
+
+def _hours(found: Paired) -> float | None:
+    seconds = [run.seconds for pair in found.runs for run in pair]
+    known = [value for value in seconds if value is not None]
+    return float(np.mean(known)) * 2 / 3600 if known and len(known) == len(seconds) else None

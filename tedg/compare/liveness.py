@@ -1,0 +1,213 @@
+"""Was the part that a contrast names alive? If it was dead by construction, the contrast is void.
+
+Dead is what shows exactly nothing in every run of an arm for which there is a figure. What is inactive in
+some runs has learned to be: it is reported with its share, since leaving such runs out would choose by the
+outcome. A figure that is missing says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tedg.compare.find import few
+from tedg.store.record import RunRecord
+
+MAX_LOG_RATIO = 1e-5
+MIN_INFLUENCE = 1e-3  # nats, as in conf/check: below it a stream hardly takes part
+
+# Weights that may become exactly one-hot by learning, and pass no gradient then.
+_MAY_SATURATE = ("Sparsemax", "AnnealedEntmax", "TopKSoftmax", "EntmaxGate")
+_NO_ROUTER = ("Uniform", "Symbolic")  # nothing is learnt by a router there, and that is the arm's point
+
+_OF_STATES = ("influence/vision", "influence/logic", "attention/variation")  # compare states
+
+Says = Callable[[RunRecord], bool | None]  # whether a run shows a part dead; None: it has no such figure
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the figures of one arm say of a part. `runs` are those that show it, of `of` with the figure."""
+
+    part: str
+    arm: str
+    reason: str
+    runs: tuple[str, ...]
+    of: int
+    void: bool
+
+    def __str__(self) -> str:
+        if self.void:
+            several = f"{len(self.runs)} of {self.of} runs" if len(self.runs) > 1 else "run"
+            return f"{self.part} of {self.arm} is dead: {self.reason} ({several}: {few(self.runs, 2)})"
+        return f"{self.part} of {self.arm} is inactive in {len(self.runs)} of {self.of} seeds: {self.reason}"
+
+
+def findings(
+    variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
+) -> list[Finding]:
+    """What is dead or inactive in the parts in which two arms differ; `names` are those of the arms."""
+    found: list[Finding] = []
+    if not variant or not baseline:
+        return found
+    parts = named_parts(variant[0].config, baseline[0].config)
+    for name, runs in zip(names, (variant, baseline), strict=True):
+        found += _log_ratio(name, runs)
+        for part in parts:
+            found += _judged(part, name, runs)
+    if "gate" in parts:
+        found += _gates(variant, baseline, names)
+    return found
+
+
+def unknown(variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]) -> list[str]:
+    """A sentence for each arm whose runs have no figures of liveness, which is not the same as being dead."""
+    said = []
+    for name, runs in zip(names, (variant, baseline), strict=True):
+        lacking = [run for run in runs if _figure(run, "influence/logic") is None]
+        if lacking:
+            why = next((run.liveness["missing"] for run in lacking if run.liveness.get("missing")), None)
+            said.append(
+                f"whether the parts of {name} were alive is not known of {len(lacking)} of {len(runs)} runs"
+                + (f": {why}" if why else "")
+            )
+    return said
+
+
+def named_parts(variant: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """The parts that two configurations are a contrast of."""
+    if variant["fusion"].get("_target_") != baseline["fusion"].get("_target_"):
+        parts = ["attention", "vision", "logic"]  # a fusion of a dead stream is none
+    else:
+        parts = ["attention", "gate"] if variant["fusion"] != baseline["fusion"] else []
+    parts += [part for part in ("vision", "logic") if variant[part] != baseline[part] and part not in parts]
+    if (variant["stage"], variant["policy"]) != (baseline["stage"], baseline["policy"]) or _routing(
+        variant
+    ) != _routing(baseline):
+        parts.append("router")
+    return parts
+
+
+def _judged(part: str, arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]:
+    """Of several signs of the same death the first is told."""
+    for reason, says, saturates in _signs(part, runs[0]):
+        known = [(run, dead) for run in runs if (dead := says(run)) is not None]
+        shown = tuple(run.run_id for run, dead in known if dead)
+        if shown:
+            yield Finding(part, arm, reason, shown, len(known), len(shown) == len(known) and not saturates)
+            return
+    if part in ("vision", "logic") and not _off(part, runs[0]):
+        key = f"influence/{part}"
+        values = [(run.run_id, value) for run in runs if (value := _figure(run, key)) is not None]
+        low = tuple(name for name, value in values if value < MIN_INFLUENCE)
+        if low:
+            yield Finding(part, arm, f"{key} is below {MIN_INFLUENCE:g} nats", low, len(values), False)
+
+
+def _signs(part: str, run: RunRecord) -> Iterator[tuple[str, Says, bool]]:
+    """(what is wrong, whether a run shows it, whether learning could have brought it about)."""
+    config = run.config
+    if _off(part, run):
+        return
+    if part == "attention":
+        gate = config["fusion"].get("gate")
+        saturates = gate is not None and _class(gate) in _MAY_SATURATE
+        if gate is not None:
+            yield "attention over one key is the constant 1", _equals("attention/keys", 1), False
+            yield (
+                "attention over one kept key is the constant 1",
+                _equals("attention/promised_keys", 1),
+                False,
+            )
+        for name in ("W_Q", "W_K"):
+            yield f"the gradient of {name} is exactly 0", _equals(f"gradient/{name}", 0), saturates
+        yield "attention is the same in all states", _equals("attention/variation", 0), saturates
+    elif part == "router":
+        saturates = _class(_routing(config)[-1]) in _MAY_SATURATE
+        yield "the router receives no gradient", _equals("gradient/router", 0), saturates
+    elif part in ("vision", "logic"):
+        reason = f"exchanging its inputs between states changes nothing (influence/{part} is 0)"
+        yield reason, _equals(f"influence/{part}", 0), False
+    elif part == "gate":
+        yield "it was to drop keys and dropped none", _broken_gate, False
+
+
+def _off(part: str, run: RunRecord) -> bool:
+    """Whether the arm has no such part on purpose."""
+    if part == "logic":
+        return _class(run.config["logic"]) == "NoLogic"
+    if part == "router":
+        return _class(_routing(run.config)[-1]) in _NO_ROUTER or run.config["policy"]["num_experts"] == 1
+    return False
+
+
+def _gates(
+    variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
+) -> list[Finding]:
+    """A gate that keeps every key is none. As a baseline it may stand for that; as a variant it may not."""
+    reason = "it keeps every key"
+    arms = list(zip(names, (variant, baseline), strict=True))
+    keeping = {name: tuple(run.run_id for run in runs if _keeps_all(run)) for name, runs in arms}
+    both = all(len(keeping[name]) == len(runs) for name, runs in arms)
+    void = len(keeping[names[0]]) == len(variant) and (both or _has_gate(variant[0]))
+    if void:
+        return [Finding("gate", names[0], reason, keeping[names[0]], len(variant), True)]
+    return []
+
+
+def _keeps_all(run: RunRecord) -> bool:
+    keys, kept = run.liveness.get("attention/keys"), run.liveness.get("attention/kept_keys")
+    promised = run.liveness.get("attention/promised_keys")
+    return bool(keys is not None and keys > 1 and keys == kept and promised == keys)
+
+
+def _broken_gate(run: RunRecord) -> bool | None:
+    keys, promised = run.liveness.get("attention/keys"), run.liveness.get("attention/promised_keys")
+    kept = run.liveness.get("attention/kept_keys")
+    return None if keys is None or promised is None or kept is None else bool(promised < keys == kept)
+
+
+def _has_gate(run: RunRecord) -> bool:
+    gate = run.config["fusion"].get("gate")
+    return gate is not None and _class(gate) != "NoGate"
+
+
+def _log_ratio(arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]:
+    values = [(run.run_id, run.max_log_ratio) for run in runs if run.max_log_ratio is not None]
+    over = tuple(name for name, value in values if value > MAX_LOG_RATIO)
+    if over:
+        most = max(value for _, value in values)
+        reason = (
+            f"|log ratio| is up to {most:.2g} before the first step (limit {MAX_LOG_RATIO:g}), so the "
+            "policy that learns is not the one that acted"
+        )
+        yield Finding("the learner", arm, reason, over, len(values), True)
+
+
+def _routing(config: Mapping[str, Any]) -> list[Any]:
+    """The routing of every stage, in their order."""
+    stages = list(config["stage"].get("phases", {"": config["stage"]}).values())
+    own = config.get("routing") or {}
+    return [own if own.get("_target_") else stage["routing"] for stage in stages]
+
+
+def _class(node: Mapping[str, Any]) -> str:
+    return str(node.get("_target_") or "").rpartition(".")[2]
+
+
+def _figure(run: RunRecord, key: str) -> Any:
+    """A figure of liveness; None where it is not known.
+
+    Earlier versions compared a single state with itself where no games were played, and called that 0.
+    """
+    one_state = run.config["eval"]["games"] == 0 and key in _OF_STATES
+    return None if one_state else run.liveness.get(key)
+
+
+def _equals(key: str, value: float) -> Says:
+    def says(run: RunRecord) -> bool | None:
+        found = _figure(run, key)
+        return None if found is None else bool(found == value)
+
+    return says

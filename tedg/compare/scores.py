@@ -1,0 +1,89 @@
+"""What one run scores: the mean of a figure over its held-out games."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tedg.errors import ConfigError
+from tedg.spelling import did_you_mean
+from tedg.statistics.pairs import Floats
+from tedg.store.record import Evaluation, RunRecord
+
+METRICS = {"score": "score", "return": "episode_return", "length": "length", "depth": "depth"}
+LAST = "last"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of games: `cap` in env steps (None: as in training), `at` a milestone (None: the end)."""
+
+    metric: str
+    cap: int | None = None
+    at: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            near = did_you_mean(self.metric, METRICS)
+            raise ConfigError(f"--metric {self.metric}: must be one of {', '.join(METRICS)}{near}")
+
+    def cap_of(self, record: RunRecord) -> int:
+        """The cap of the games that count for this run; 0 where its game has none."""
+        return self.cap if self.cap is not None else record.config["env"].get("max_episode_steps") or 0
+
+    def games(self, record: RunRecord, player: str = "policy") -> Evaluation | None:
+        """The games that count: of the policy sampling with the weights asked for, or of another player."""
+        weights, mode = (
+            ("", "") if player != "policy" else (LAST if self.at is None else str(self.at), "sample")
+        )
+        cap = self.cap_of(record)
+        for one in record.evaluations:
+            if (one.player, one.weights, one.mode, one.cap) == (player, weights, mode, cap) and seeds(one):
+                return one
+        return None
+
+    def values(self, evaluation: Evaluation) -> Floats:
+        """The figure of every game, in the order of seeds."""
+        own = [getattr(game, METRICS[self.metric]) for game in evaluation.games if game.end != "lost"]
+        return np.array(own, float)
+
+    def of(self, record: RunRecord) -> float | None:
+        """The run's mean; None where the games have not been played."""
+        found = self.games(record)
+        return None if found is None else float(self.values(found).mean())
+
+    def named(self, record: RunRecord) -> str:
+        """`score (games of 500 steps) at a budget of 1,000,000 env steps`; a milestone is called after."""
+        (unit, budget), *_ = [*record.budget.items(), ("env_steps", record.env_steps)]
+        unit = unit.replace("_", " ")
+        when = f"at a budget of {budget:,} {unit}"
+        if self.at is not None:
+            when = f"after {self.at:,} of {budget:,} {unit}"
+        return f"{self.metric} ({self._games(record)}) {when}"
+
+    def _games(self, record: RunRecord) -> str:
+        cap = self.cap_of(record)
+        return f"games of {cap:,} steps" if cap else "whole games"
+
+    def missing(self, record: RunRecord, place: str, command: str) -> str:
+        """What makes the games that this run lacks."""
+        if self.at is not None and self.at not in (record.config["eval"].get("milestones") or ()):
+            elsewhere = f"paths.study={Path(place).name}_milestones"
+            return (
+                f"no weights of env step {self.at:,} were kept; a run keeps them that is trained anew: "
+                f"{command} 'eval.milestones=[{self.at}]' {elsewhere}"
+            )
+        at = "" if self.at is None else f" --at {self.at}"
+        cap = self.cap_of(record)
+        flag = f" --cap {cap}" if cap else ""
+        return (
+            f"held-out {self._games(record)} were not played; they are by: "
+            f"python -m tedg.evaluate {place}{at}{flag}"
+        )
+
+
+def seeds(evaluation: Evaluation) -> tuple[int, ...]:
+    """Seeds of the games that were not lost."""
+    return tuple(game.seed for game in evaluation.games if game.end != "lost")
