@@ -57,8 +57,8 @@ def _keep(directory: Path, folder: Path) -> Kept:
         return Kept(name, "in use", str(error))
     except (ConfigError, StorageError) as error:
         return Kept(name, "damaged", str(error))
-    if before[RECORD] is not None and _says_no_more(files[RECORD], before[RECORD]):
-        files[RECORD] = before[RECORD]
+    if (record := before[RECORD]) is not None and _says_no_more(files[RECORD], record):
+        files[RECORD] = record
     # The others say how the same result was reached when it was kept first.
     changed = [
         f for f, text in files.items() if text != before[f] and (f in _MAY_CHANGE or before[f] is None)
