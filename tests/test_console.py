@@ -59,6 +59,30 @@ def test_plain_line_by_hand():
     ]
 
 
+def test_held_out_games_are_counted_after_the_last_line_of_training():
+    out, clock = io.StringIO(), Clock()
+    plain = PlainConsole(out, clock)
+    plain.update(progress(1))
+    plain.update(progress(2, 1.0))
+    for games in range(1, 101):
+        clock.now += 1
+        plain.played("policy", games, 1000)
+    plain.close()
+    lines = out.getvalue().splitlines()
+    assert [line.split(" |")[0] for line in lines[:2]] == ["update 1", "update 2"]
+    assert lines[2] == "held-out games of policy | 10 of 1,000"
+    assert (len(lines), lines[-1]) == (12, "held-out games of policy | 100 of 1,000")
+    screen = io.StringIO()
+    live = LiveConsole(Terminal(file=screen, force_terminal=True, width=80), Clock())
+    live.start({})
+    live.update(progress(2, 1.0))
+    live.played("policy", 3, 4)
+    live.close()
+    last = screen.getvalue()
+    assert "held-out games" in last
+    assert "3 of 4" in last
+
+
 def test_plain_lines_keep_their_distance_and_the_last_one_is_printed():
     out, clock = io.StringIO(), Clock()
     plain = PlainConsole(out, clock)

@@ -57,6 +57,8 @@ def _keep(directory: Path, folder: Path) -> Kept:
         return Kept(name, "in use", str(error))
     except (ConfigError, StorageError) as error:
         return Kept(name, "damaged", str(error))
+    if (record := before[RECORD]) is not None and _says_no_more(files[RECORD], record):
+        files[RECORD] = record
     # The others say how the same result was reached when it was kept first.
     changed = [
         f for f, text in files.items() if text != before[f] and (f in _MAY_CHANGE or before[f] is None)
@@ -115,6 +117,13 @@ def _conflict(directory: Path, result: str, target: Path) -> str:
             told = " ".join(map(str, conditions))
             return f"{target} has held-out games ({told}) that this run has not, or that ended otherwise"
     return ""
+
+
+def _says_no_more(new: str, old: str) -> bool:
+    """Whether a record differs at most in how the same result was reached: on which machine, how fast."""
+    measured = ("schema", "evaluations", "learns")
+    contents = [json.loads(text) for text in (new, old)]
+    return len({json.dumps([content.get(name) for name in measured]) for content in contents}) == 1
 
 
 def _own_games(record: RunRecord | None) -> dict[tuple[str, str, int], dict[int, Game]]:

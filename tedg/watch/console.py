@@ -97,6 +97,7 @@ class PlainConsole:
         self._pace = Pace(clock)
         self._printed_at: float | None = None
         self._pending: str | None = None
+        self._playing = False  # held-out games
 
     def start(self, summary: Mapping[str, str]) -> None:
         """Print the summary, one row per line."""
@@ -145,7 +146,10 @@ class PlainConsole:
         self._pace.saved()
 
     def played(self, player: str, games: int, total: int) -> None:
-        """Print a line if it is time for one."""
+        """Print a line if it is time for one, after the last of training."""
+        if not self._playing:
+            self._flush()
+        self._playing = True
         self._show(f"held-out games of {player} | {games:,} of {total:,}")
 
     def close(self) -> None:
