@@ -36,7 +36,7 @@ test: $(INSTALLED) ## run the tests of every module and every earlier mistake (u
 	@$(BIN)/python -m pytest -n 2 -m "not more and not slow and not slurm" $(ARGS)
 
 test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (fifteen minutes)
-	@$(BIN)/python -m pytest -n 2 -m "more and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 -m "more and not slow" $(ARGS)
 
 test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too
 	@$(BIN)/python -m pytest -n 2 -m "not slurm" $(ARGS)

@@ -181,6 +181,7 @@ def test_what_a_process_says_before_it_fails_is_the_message():
         jobs.run(jobs.Job("no_such_module", "measure", {}))
 
 
+@pytest.mark.slow
 @pytest.mark.more
 def test_the_learner_alone_is_measured_in_a_process_of_its_own(tmp_path):
     file = tmp_path / "learner.json"

@@ -18,6 +18,7 @@ def arms(place: float, rng: np.random.Generator, slope: float = 2e-5) -> tuple[l
     return [(STEPS, one) for one in base], [(STEPS, one) for one in other]
 
 
+@pytest.mark.more
 def test_the_interval_holds_the_crossing() -> None:
     rng = np.random.default_rng(1)
     found = [crossing(*arms(1_200_000, rng)) for _ in range(60)]

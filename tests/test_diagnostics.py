@@ -198,6 +198,7 @@ def test_attention_that_is_dead_by_construction_is_told_before_training():
     assert dead_attention_warning(ConcatFusion(8, 8, 1, 8), 1) is None
 
 
+@pytest.mark.more
 def test_a_remedy_goes_beyond_what_is_set():
     """Whatever the present value is; each override changes something, and can be composed."""
     set_high = ["stage.load_balance_coef=3", "stage.diversity_coef=0.7", "stage.alignment_coef=2"]

@@ -70,7 +70,6 @@ Or `python -m tedg.bench --quick`, which is `fast`.
         "make smok",
         ".venv/bin/python -m tedg.train -m fusion=concat,cross_atn",
         "TEDG_ALLOW=my_lab .venv/bin/python -m tedg.train fusion/gate=threshold",
-        ".venv/bin/python -m pytest tests/test_contracts.py -k no_such_part",
         ".venv/bin/python -m tedg.bench --quik",
         ".venv/bin/python tests/no_such_script.py",
         "uv run something",

@@ -202,6 +202,7 @@ def games_of(run_dir: Path, seeds: Sequence[int], stop_after: float = math.inf) 
     return {seed: (game.length, game.score) for seed, game in games.items()}
 
 
+@pytest.mark.more
 def test_a_game_is_the_same_whatever_is_played_beside_it(run_dir: Path) -> None:
     together = games_of(run_dir, range(7, 12))
     assert len(set(together.values())) > 1

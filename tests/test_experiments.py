@@ -48,7 +48,7 @@ ARMS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize("trial", [[], ["+budget=tiny"]], ids=["whole", "tiny"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_cell_is_a_run_of_its_own(experiment: str, trial: list[str]) -> None:

@@ -136,6 +136,7 @@ def weights(run_dir):
     return checkpoint.load(checkpoint.latest(run_dir / "checkpoints")).tensors
 
 
+@pytest.mark.more
 def test_rewards_that_are_not_numbers_end_the_run_with_its_good_weights(compose_tiny, tmp_path, monkeypatch):
     config = compose_tiny("budget.env_steps=640").config
     run(compose_tiny("budget.env_steps=640").config, tmp_path / "good", stop_after=2)
@@ -227,7 +228,9 @@ STEP_SECONDS = 10  # how long a worker may be silent; the first step may have to
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGSEGV, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
+)
 def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp_path, monkeypatch, started):
     config = compose_tiny(*ON_NETHACK, "budget.env_steps=256", "eval.games=4").config
     config = replace(config, env={**config.env, "num_workers": 2, "step_seconds": STEP_SECONDS})
@@ -256,6 +259,7 @@ def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp
     assert (tmp_path / "run" / "episodes.csv").read_text().count(",lost") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.more
 def test_a_lost_learner_process_costs_time_alone(compose_tiny, tmp_path, monkeypatch, started):
     sizes = ("ppo.minibatch_size=128", "env.num_envs=16", "budget.env_steps=1024")

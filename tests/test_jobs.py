@@ -152,7 +152,7 @@ SWEEPS = [
 ]
 
 
-@pytest.mark.more_than_first(3)
+@pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("lines", SWEEPS)
 def test_jobs_are_as_hydra_makes_each_alone(lines: list[str], sources: Sources) -> None:
     assert assert_as_alone(lines, sources)

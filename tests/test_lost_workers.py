@@ -28,6 +28,7 @@ def kill(number):
     return lambda process: os.kill(process.pid, number)
 
 
+@pytest.mark.more
 @pytest.mark.more_than_first(1)
 @pytest.mark.parametrize(
     ("blow", "seconds", "said"),

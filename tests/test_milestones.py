@@ -61,6 +61,7 @@ def test_they_are_the_weights_of_their_update_whatever_stops_the_run(
     assert_equal(contents(tmp_path / "none"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.more
 def test_one_that_the_run_is_past_is_told(config: RunConfig, compose_tiny, tmp_path: Path) -> None:
     run(compose_tiny(*FASTEST, *MORE).config, tmp_path / "run", stop_after=2)
     _, console = run(config, tmp_path / "run")

@@ -45,6 +45,7 @@ def again(compose_tiny: Compose, *overrides: str) -> tuple[app.Result, Lines]:
     return app.run(compose_tiny(*FASTEST, *overrides), say=said), said
 
 
+@pytest.mark.more
 def test_only_the_missing_games_are_played(
     compose_tiny: Compose, finished: Path, played: list[tuple[int, ...]]
 ) -> None:
@@ -86,6 +87,7 @@ def test_another_player_plays_what_the_policy_played(
     }
 
 
+@pytest.mark.more
 def test_a_run_that_played_none_plays_them_when_it_is_asked(compose_tiny: Compose) -> None:
     before = app.run(compose_tiny(*FASTEST, "eval.games=0"), say=Lines())
     assert before.values["evaluation"] == {}

@@ -34,7 +34,7 @@ CASES = {
 }
 
 
-@pytest.mark.more_than_first(1)
+@pytest.mark.more
 @pytest.mark.parametrize("case", CASES)
 def test_stopped_after_every_update_it_ends_as_if_never_stopped(case, compose_tiny, tmp_path):
     overrides = [o for o in CASES[case] if o != "logic=none"]
@@ -56,7 +56,7 @@ def without_logic(overrides, tmp_path):
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_games_of_nethack_go_on_where_they_were(workers, compose_tiny, tmp_path):
     config = compose_tiny(*ON_NETHACK, "budget.env_steps=448").config
     config = replace(config, env={**config.env, "num_workers": workers})
@@ -70,6 +70,7 @@ def test_games_of_nethack_go_on_where_they_were(workers, compose_tiny, tmp_path)
     assert_equal(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.more
 def test_shared_minibatches_and_threads(compose_tiny, tmp_path):
     config = compose_tiny(

@@ -205,6 +205,7 @@ def test_jobs_go_on_without_drivers_and_are_submitted_once(make_jobs: Callable[.
     assert [count for name, count in sorted(sweep.starts().items())] == [1, 2, 1]
 
 
+@pytest.mark.slow
 def test_chains_go_on_when_their_driver_is_killed(make_jobs: Callable[..., Jobs]) -> None:
     sweep = make_jobs("stage=transition,warmup")
     driver = sweep.start()
@@ -222,6 +223,7 @@ def test_chains_go_on_when_their_driver_is_killed(make_jobs: Callable[..., Jobs]
     assert set(sweep.starts().values()) == {1}
 
 
+@pytest.mark.slow
 def test_children_follow_another_attempt_and_are_blocked_after_the_last(
     make_jobs: Callable[..., Jobs],
 ) -> None:

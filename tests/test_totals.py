@@ -36,6 +36,7 @@ def own(values: dict[str, Any]) -> tuple[Any, ...]:
     return values["total_env_steps"], values["total_episodes"], values["total_budget"]
 
 
+@pytest.mark.more
 def test_a_chain_counts_from_its_first_stage(compose_tiny: Compose) -> None:
     said, found = Lines(), {}
     for stage in ("warmup", "transition", "finetune"):
