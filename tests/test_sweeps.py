@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.prepared import Command
 from support.processes import alive, wait_until_gone
-from support.settings import FASTEST, TINY
+from support.settings import FASTEST, ON_NETHACK, TINY
 
 from tedg.store import checkpoint
 
@@ -126,6 +126,16 @@ class Sweep:
             time.sleep(0.05)
 
 
+# What is promised of sweeps as such is shown on NetHack as well.
+on_both = pytest.mark.parametrize(
+    "game",
+    [
+        pytest.param((), id="toy"),
+        pytest.param((*ON_NETHACK, "env.num_workers=0"), id="nethack", marks=pytest.mark.slow),
+    ],
+)
+
+
 @pytest.fixture
 def make_sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
     made: list[Sweep] = []
@@ -148,8 +158,11 @@ def table(output: str) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match is not None}
 
 
-def test_a_sweep_ends_whatever_fails_on_the_way(make_sweep: Callable[..., Sweep]) -> None:
-    sweep = make_sweep("seed=range(12)")
+@on_both
+def test_a_sweep_ends_whatever_fails_on_the_way(
+    make_sweep: Callable[..., Sweep], game: tuple[str, ...]
+) -> None:
+    sweep = make_sweep("seed=range(12)", *game)
     fates = {0: "kill once", 1: "kill once", 2: "kill", 3: "raise", 4: "exit once", 5: "nan"}
     for seed, fate in fates.items():
         sweep.fate(seed, fate)
@@ -197,8 +210,9 @@ def test_cells_are_what_single_runs_are(make_sweep: Callable[..., Sweep]) -> Non
             assert (sweep.root / "outputs" / run.name / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_two_drivers_share_a_study(make_sweep: Callable[..., Sweep]) -> None:
-    sweep = make_sweep("seed=range(5)", "hydra.launcher.n_jobs=2")
+@on_both
+def test_two_drivers_share_a_study(make_sweep: Callable[..., Sweep], game: tuple[str, ...]) -> None:
+    sweep = make_sweep("seed=range(5)", "hydra.launcher.n_jobs=2", *game)
     drivers = [sweep.start(), sweep.start()]
     for driver in drivers:
         code, output = sweep.end(driver)
@@ -208,8 +222,11 @@ def test_two_drivers_share_a_study(make_sweep: Callable[..., Sweep]) -> None:
     assert [log.count("status finished") for log in sweep.logs().values()] == [1] * 5
 
 
-def test_stages_are_trained_in_order_though_a_warmup_is_killed(make_sweep: Callable[..., Sweep]) -> None:
-    sweep = make_sweep("stage=finetune,transition,warmup", "seed=0,1")
+@on_both
+def test_stages_are_trained_in_order_though_a_warmup_is_killed(
+    make_sweep: Callable[..., Sweep], game: tuple[str, ...]
+) -> None:
+    sweep = make_sweep("stage=finetune,transition,warmup", "seed=0,1", *game)
     sweep.fate(1, "kill once")
     sweep.fate(0, "raise")
     code, output = sweep.run()
