@@ -43,7 +43,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         ([], ["preset=default"]),
         (["preset=small"], ["env.num_envs=32", "ppo.minibatch_size=256"]),
         ([], ["eval.games=99", "eval.first_seed=7", "eval.players=[]", "checkpoint.keep=1", "check=default"]),
-        (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan=null"]),
+        (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.delta=3"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.alpha=0.1"]),
         ([], ["diagnostics.max_grad_norm=2", "checkpoint.every_updates=7"]),
         ([], ["eval.milestones=[1000,2000]"]),
