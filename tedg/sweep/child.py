@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,16 +46,33 @@ def begin() -> NoReturn:
 
 def serve(errand: Errand) -> NoReturn:
     """Do the errand and end the process; never returns. Signals are blocked until handlers are in place."""
+
+    def work() -> int:
+        _settle_in(errand)
+        return train_cell(errand.composed, Reporter(errand.report))
+
+    end_with(work)
+
+
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """Work, and end the process with the exit code that comes of it, whatever happens."""
     code = FAILED
     try:
-        _settle_in(errand)
-        code = train_cell(errand.composed, Reporter(errand.report))
+        code = work()
     except BaseException:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         startup.leave(code)
+
+
+def print_to(log: str | Path) -> None:
+    """Let all that this process prints from now on go to the end of `log`."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    streams.secure()
 
 
 def _settle_in(errand: Errand) -> None:
@@ -66,11 +84,8 @@ def _settle_in(errand: Errand) -> None:
     if os.getppid() != errand.driver:
         startup.leave(INTERRUPTED)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(nothing, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    streams.secure()
+    print_to(errand.log)
     os.sched_setaffinity(0, errand.slot.cores)
     os.environ.update(dict.fromkeys(LIMITED, str(len(errand.slot.cores))))
     # The driver asks SLURM once for all its cells.

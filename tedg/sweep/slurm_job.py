@@ -7,18 +7,17 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tedg import slurm, startup, streams
+from tedg import slurm, startup
 from tedg.config.compose import Composed
 from tedg.errors import CONFIG, FAILED, StorageError
 from tedg.files import read_json, write_json
 from tedg.run.starts import is_finished
-from tedg.sweep.child import LIMITED, train_cell
+from tedg.sweep.child import LIMITED, end_with, print_to, train_cell
 from tedg.sweep.machine import Slot, fitted
 
 _SECONDS = 2.0  # least time between two writings of the file
@@ -37,19 +36,14 @@ class Errand:
 
 def run(errand: Errand) -> NoReturn:
     """Do the errand and end the process; SLURM is told 0 exactly where there are weights for children."""
-    code = FAILED
-    try:
-        job = _settle_in(errand)
-        report = ReportFile(errand.report, job)
+
+    def work() -> int:
+        report = ReportFile(errand.report, _settle_in(errand))
         code = _train(errand, report)
         report.close(code)
-        code = 0 if is_finished(errand.directory) else code or FAILED
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        startup.leave(code)
+        return 0 if is_finished(errand.directory) else code or FAILED
+
+    end_with(work)
 
 
 def _settle_in(errand: Errand) -> str:
@@ -58,10 +52,7 @@ def _settle_in(errand: Errand) -> str:
     # number of times. The run does it: on SIGUSR2 it ends its update, saves, and asks for it (tedg/slurm.py).
     startup.leave_on_signals()
     signal.signal(signal.SIGCONT, signal.SIG_DFL)
-    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    streams.secure()
+    print_to(errand.log)
     os.environ.update(dict.fromkeys(LIMITED, str(_cores())))
     job = slurm.own_job() or "none"
     now, start = time.strftime("%Y-%m-%d %H:%M:%S"), int(os.environ.get("SLURM_RESTART_COUNT", 0)) + 1
