@@ -1,0 +1,114 @@
+"""Studies on which a comparison gives no verdict, and what it says instead."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from support.comparing import BASE, PLAN, changed, one, only, said, two
+from support.records import CONFIG, FUSIONS, arm, games, record
+
+from tedg.compare.questions import Asked
+from tedg.errors import ConfigError
+from tedg.store.record import Evaluation, RunRecord
+
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
+
+REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
+    "one seed": (
+        [*only(two(plan=None), 0)],
+        None,
+        "1 pair of seeds can never decide it: the least p is 2/2^1 = 1, above 0.05; at least 6 are "
+        "needed, 5 more",
+    ),
+    "five seeds": ([*only(two(plan=None), *range(5))], None, "5 pairs of seeds can never decide it"),
+    "mixed code": (
+        changed(two(), 3, training_code="0ther"),
+        PLAN,
+        "1 of 10 pairs are of different code that training depends on (7ea1 and 0ther, seed 3)",
+    ),
+    "device": (
+        changed(two(), 3, device="cuda"),
+        PLAN,
+        "1 of 10 pairs are of different devices (cpu and cuda, seed 3); a plan may allow it: "
+        "plan.allow=[device]",
+    ),
+    "precision": (changed(two(), 3, precision="bfloat16"), PLAN, "1 of 10 pairs are of different precisions"),
+    "budget": (
+        two(budget={"env_steps": 500_000}),
+        PLAN,
+        "the runs had different budgets (1,000,000 env steps and 500,000 env steps), which are never mixed",
+    ),
+    "other games": (
+        changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(90, 20, 7)),)),
+        PLAN,
+        "the runs played different games (20 games from seed 500000 in 19 runs, 20 games from seed 7 in "
+        "1 runs)",
+    ),
+    "games not played": (
+        changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 5000, "", games(90)),)),
+        PLAN,
+        "of 1 runs of cross_attn (seed 3) held-out games of 500 steps were not played; they are by: "
+        "python -m tedg.evaluate multirun/mine --cap 500",
+    ),
+    "another player's weights": (
+        changed(two(), 3, evaluations=(Evaluation("policy", "best", "sample", 500, "", games(90)),)),
+        PLAN,
+        "held-out games of 500 steps were not played",
+    ),
+    "diverged": (
+        changed(two(), 3, status="diverged", evaluations=()),
+        PLAN,
+        "1 run of cross_attn diverged (seed 3), and leaving their pairs out would choose by the outcome",
+    ),
+    "missing arm": (
+        [r for r in two() if r.options["fusion"] == "concat"] + arm("concat_matched", BASE, plan=PLAN),
+        PLAN,
+        "no run of cross_attn has ended (there are concat, concat_matched)",
+    ),
+    "twice": (
+        [*two(), record("cross_attn", 3, 9, run_id="an0ther", config=CONFIG | {"ppo": {"gamma": 0.9}})],
+        PLAN | {"seeds": list(range(10))},
+        "cross_attn has several runs of seed 3 (",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_study_has_its_sentence_and_no_verdict(case: str) -> None:
+    records, plan, sentence = REFUSED[case]
+    if case == "twice":
+        records[-1].config["fusion"] = FUSIONS["cross_attn"]
+    outcome = one(records, plan)
+    assert outcome.verdict is None
+    assert outcome.sentence.startswith("No verdict on cross_attn against concat")
+    assert sentence in outcome.sentence
+
+
+def test_pairs_alike_of_several_versions_are_said() -> None:
+    records = [dataclasses.replace(r, training_code="0ther") if r.seed > 5 else r for r in two()]
+    report = said(records)
+    assert report.outcomes[0].verdict == "better"
+    told = "the code that training depends on changed during the study: 12 runs of 7ea1, 8 runs of 0ther"
+    assert told in report.notes
+
+
+def test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing() -> None:
+    records = only(two(), *range(8))
+    with pytest.raises(
+        ConfigError, match=r"18 of 20 planned runs of mine have ended, missing cross_attn seeds 8, 9"
+    ):
+        one(records)
+    outcome = one(records, asked=Asked(peek=True))
+    assert outcome.verdict is None
+    assert "this is an early look" in outcome.sentence
+    assert outcome.difference is not None
+    assert outcome.difference.n == 8
+    without = only(two(plan=None), *range(8))
+    with pytest.raises(ConfigError, match="2 runs of mine are not finished: cell 8"):
+        said(without, None, unfinished=("cell 8 (running)", "cell 9 (queued)"))
+    ended = one(without, None)  # nothing is known of more runs
+    assert ended.verdict == "better"
+    assert "seeds 8, 9 of cross_attn are missing, so their pairs are left out" in ended.notes
