@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from scipy import stats
 from support.comparing import BASE, PLAN, one, said, two
-from support.records import arm, write
+from support.records import arm, games, record, write
 
 from tedg.compare.__main__ import run
 from tedg.compare.questions import Asked
+from tedg.compare.text import lines
+from tedg.store.record import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
+AT_HALF = Asked(at=500_000)
 
 
 def test_verdicts() -> None:
@@ -29,7 +32,14 @@ def test_verdicts() -> None:
         "cross_attn is better than concat in score (games of 500 steps) at a budget of 1,000,000 env steps: "
         "difference +5 over 10 paired seeds ("
     )
-    assert "more seeds, " in one(two(0)).sentence
+    assert "; a new study of " in one(two(0)).sentence
+    same = one(arm("concat", BASE, plan=PLAN) + arm("cross_attn", BASE, plan=PLAN))
+    assert (same.verdict, same.p) == ("inconclusive", 1)
+    assert same.sentence.endswith(
+        "exact sign-flip p = 1); the pairs have no spread to reckon more seeds from."
+    )
+    exploratory = next(line for line in lines(said(two(plan=None), None)) if "better" in line)
+    assert exploratory.startswith("Exploratory: cross_attn is better")
     assert "hours at the measured speed" in one(two(0)).sentence
 
 
@@ -105,11 +115,69 @@ def test_what_stands_beside() -> None:
     assert not any(note.startswith("warning: cross_attn") for note in weak)
 
 
+def test_curves_are_those_of_the_metric_up_to_the_milestone() -> None:
+    half = tuple(
+        dataclasses.replace(r, evaluations=(Evaluation("policy", "500000", "sample", 500, "", games(50)),))
+        for r in two(plan=None)
+    )
+    whole, part = (one(records, None, asked).curves for records, asked in ((two(), Asked()), (half, AT_HALF)))
+    assert whole is not None
+    assert part is not None
+    assert (whole.last, part.last) == (1_000_000, 500_000)
+    assert part.area.mean < whole.area.mean
+    returns = one(two(plan=None), None, Asked(metric="return")).curves
+    assert returns is not None
+    assert returns.area.mean == 0
+    assert one(two(plan=None), None, Asked(metric="depth")).curves is None
+
+
+def test_arms_are_shown_by_the_runs_that_count() -> None:
+    seven = PLAN | {"seeds": list(range(7))}
+    assert [len(a.seeds) for a in said(two(plan=seven), seven).arms] == [7, 7]
+    double = [*two(), record("cross_attn", 3, 90, run_id="an0ther", plan=PLAN)]
+    assert any(line.startswith("cross_attn    11 runs ") for line in lines(said(double)))
+
+
+def test_scores_below_zero_have_their_mean() -> None:
+    sad = [
+        dataclasses.replace(
+            r, evaluations=(*r.evaluations[:1], Evaluation("random", "", "", 500, None, games(-9)))
+        )
+        for r in two()
+    ]
+    assert said(sad).controls[0].mean.value == pytest.approx(-9)
+
+
+def test_lines_fit_a_narrow_terminal() -> None:
+    told = two(0, PLAN | {"metric": "return"})
+    for width in (40, 80):
+        report = list(lines(said(told), width))
+        # A table's first two columns, and words, stay whole.
+        assert max(map(len, report)) <= max(width, 50)
+        assert " ".join(" ".join(report).split()).count("a new study of ") == 1
+    assert [line.split() for line in report if line.startswith("contrast ")][-1][-1] == "rho"
+    remedy = "to play missing games: " + "x" * 90
+    report = said(told)
+    outcome = dataclasses.replace(report.outcomes[0], remedies=(remedy,))
+    twice = dataclasses.replace(report, outcomes=(outcome, outcome))
+    assert list(lines(twice, 40)).count(remedy) == 1
+
+
 def test_arms_that_differ_in_more_are_said() -> None:
     records = two()
     for r in records[10:]:
         r.config["ppo"] = {"gamma": 0.9}
     assert "the arms also differ in ppo.gamma" in one(records).notes
+    mixed = two()
+    for r in mixed[5:15]:
+        r.config["ppo"] = {"gamma": 0.9 if r.seed > 4 else 0.995}
+    for r in (mixed[3], mixed[13]):
+        r.config["ppo"] = {"gamma": 0.9}
+    assert one(mixed).notes == (
+        "runs of concat differ from each other in ppo.gamma",
+        "runs of cross_attn differ from each other in ppo.gamma",
+        "the arms also differ in ppo.gamma",
+    )
     assert not one(two()).notes
 
 

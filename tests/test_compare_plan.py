@@ -11,8 +11,9 @@ from support.comparing import BASE, PLAN, changed, one, only, said, two
 from support.records import arm, games
 from support.sweeps import FakeLauncher, jobs
 
-from tedg.compare.find import plan_of
+from tedg.compare.find import Planned, plan_of
 from tedg.compare.questions import Asked
+from tedg.compare.text import lines
 from tedg.config.compose import compose
 from tedg.config.plan import PlanConfig
 from tedg.config.typed import Faults, read
@@ -36,6 +37,9 @@ def test_anytime_takes_the_finished_beginning_of_the_plans_seeds() -> None:
     outcome = one(only(two(40, plan), 9, 8, 7, 6, 5, 4, 2, 1, 0), plan)
     assert outcome.seeds == (9, 8, 7, 6, 5, 4)
     assert outcome.verdict is not None
+    assert outcome.notes == (
+        "3 finished pairs wait for seed 3, which comes before in the plan and is not finished in both arms",
+    )
     assert one(two(40, plan), plan).verdict == "better"
 
 
@@ -80,12 +84,19 @@ def test_without_a_plan_before_the_data_a_verdict_is_exploratory() -> None:
 def test_the_first_plan_counts_and_altering_it_shows(tmp_path: Path) -> None:
     for content in (PLAN, PLAN, PLAN | {"alpha": 0.2}):
         keep_plan(tmp_path, dataclasses.asdict(read(PlanConfig, content, "", Faults())), "7ea1", 0)
-    plan, code, notes = plan_of(read_study(tmp_path), two())
+    stored = read_study(tmp_path)
+    plan, planned, notes = plan_of(stored, two())
     assert plan is not None
-    assert (plan.alpha, code) == (0.05, "7ea1")
-    assert len(notes) == 1
-    assert notes[0].endswith("(alpha); the first one counts")
-    assert plan_of({}, two())[0] == plan  # kept runs carry it
+    assert planned is not None
+    assert (plan.alpha, planned.training_code, planned.digest) == (0.05, "7ea1", stored["plan"]["digest"])
+    (note,) = notes
+    assert note.endswith(f"(alpha; plan {stored['altered_plans'][0]['digest'][:10]}); the first one counts")
+    kept, carried_by, _ = plan_of({}, two())  # kept runs carry it
+    assert (kept, carried_by) == (plan, Planned(planned.digest))
+    shown = list(lines(said(two(), planned=planned)))
+    assert shown[1].startswith(f"arms by fusion; plan {planned.digest[:10]} of 2")
+    stored["plan"]["runs_done_before"] = 2
+    assert "2 runs had ended when the plan was written down" in plan_of(stored, two())[2]
     carried = two() + arm("concat_matched", BASE, plan=PLAN | {"alpha": 0.2})
     assert plan_of({}, carried)[2] == ["the runs carry 2 different plans (in alpha), so none counts"]
 
@@ -154,11 +165,17 @@ def test_milestones() -> None:
     assert [o.at for o in said(records, plan, Asked(at=500_000)).outcomes] == [500_000]
     lost = said(two(plan=plan), plan).outcomes[0]
     assert lost.verdict is None
-    assert "no weights of env step 500,000 were kept" in lost.sentence
+    assert "lack held-out games of 500 steps after 500,000 env steps" in lost.sentence
     assert " after 500,000 of 1,000,000 env steps: " in lost.sentence
-    assert "'eval.milestones=[500000]'" in lost.sentence
+    (remedy,) = lost.remedies
+    assert remedy.startswith("weights after 500,000 env steps were not kept; to train again and keep them: ")
+    assert remedy.endswith("'eval.milestones=[500000]' paths.study=mine_milestones")
     unplayed = two(plan=plan)
     for r in unplayed:
         r.config["eval"]["milestones"] = [500_000]
-    sentence = said(unplayed, plan).outcomes[0].sentence
-    assert "python -m tedg.evaluate multirun/mine --at 500000 --cap 500" in sentence
+    (remedy,) = said(unplayed, plan).outcomes[0].remedies
+    assert remedy == "to play missing games: python -m tedg.evaluate multirun/mine --at 500000 --cap 500"
+    with pytest.raises(
+        ConfigError, match="--at 2000000: no run has so many env steps, the longest has 1,000"
+    ):
+        said(records, plan, Asked(at=2_000_000))

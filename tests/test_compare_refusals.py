@@ -45,23 +45,22 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(90, 20, 7)),)),
         PLAN,
         "the runs played different games (20 games from seed 500000 in 19 runs, 20 games from seed 7 in "
-        "1 runs)",
+        "1 run)",
     ),
     "games not played": (
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 5000, "", games(90)),)),
         PLAN,
-        "of 1 runs of cross_attn (seed 3) held-out games of 500 steps were not played; they are by: "
-        "python -m tedg.evaluate multirun/mine --cap 500",
+        "1 run of cross_attn (seed 3) lacks held-out games of 500 steps (there are games of 5,000 steps)",
     ),
     "another player's weights": (
         changed(two(), 3, evaluations=(Evaluation("policy", "best", "sample", 500, "", games(90)),)),
         PLAN,
-        "held-out games of 500 steps were not played",
+        "1 run of cross_attn (seed 3) lacks held-out games of 500 steps.",
     ),
     "diverged": (
         changed(two(), 3, status="diverged", evaluations=()),
         PLAN,
-        "1 run of cross_attn diverged (seed 3), and leaving their pairs out would choose by the outcome",
+        "1 run of cross_attn diverged (seed 3), and to leave pairs out for that would choose by the outcome",
     ),
     "missing arm": (
         [r for r in two() if r.options["fusion"] == "concat"] + arm("concat_matched", BASE, plan=PLAN),
@@ -71,7 +70,23 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "twice": (
         [*two(), record("cross_attn", 3, 9, run_id="an0ther", config=CONFIG | {"ppo": {"gamma": 0.9}})],
         PLAN | {"seeds": list(range(10))},
-        "cross_attn has several runs of seed 3 (",
+        "cross_attn has several runs of seed 3, so it is no single arm (",
+    ),
+    "twice the same": (
+        [*two(), record("cross_attn", 3, 9, run_id="an0ther", plan=PLAN)],
+        PLAN,
+        " and an0ther have the same settings)",
+    ),
+    "a stage chain": (
+        two(parent="before", total_env_steps=3_000_000),
+        PLAN,
+        "10 of 10 pairs began with weights that had been trained for different numbers of env steps (0 and "
+        "2,000,000, seed 0)",
+    ),
+    "weights of unknown cost": (
+        changed(two(), 3, parent="before", total_env_steps=None),
+        PLAN,
+        "(0 and unknown, seed 3)",
     ),
 }
 
@@ -85,6 +100,29 @@ def test_a_bad_study_has_its_sentence_and_no_verdict(case: str) -> None:
     assert outcome.verdict is None
     assert outcome.sentence.startswith("No verdict on cross_attn against concat")
     assert sentence in outcome.sentence
+
+
+def test_what_is_missing_comes_with_what_makes_it() -> None:
+    lacking = changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 5000, "", games(90)),))
+    play = "to play missing games: python -m tedg.evaluate multirun/mine"
+    assert one(lacking).remedies == (f"{play} --cap 500",)
+    fewer = changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(90, 5)),))
+    assert one(fewer).remedies == (f"{play} --games 20 --first-seed 500000 --cap 500",)
+    others = changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(9, 5, 7)),))
+    assert one(others).remedies == (
+        f"{play} --games 5 --first-seed 7 --cap 500",
+        f"{play} --games 20 --first-seed 500000 --cap 500",
+    )
+    kept = said(lacking, no_weights=frozenset(run.run_id for run in lacking)).outcomes[0]
+    (remedy,) = kept.remedies
+    assert "have no weights here, as their results alone were kept" in remedy
+    assert "python -m tedg.study keep" in remedy
+    assert not one(two()).remedies
+
+
+def test_chains_that_cost_the_same_are_compared() -> None:
+    chained = [dataclasses.replace(r, parent="before", total_env_steps=3_000_000) for r in two()]
+    assert one(chained).verdict == "better"
 
 
 def test_pairs_alike_of_several_versions_are_said() -> None:

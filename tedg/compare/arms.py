@@ -18,6 +18,8 @@ _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logg
 
 def group(records: Sequence[RunRecord], by: str) -> Arms:
     """Runs by the option of group `by`, or by the value of a dotted key. ConfigError for neither."""
+    if by == "seed":
+        raise ConfigError("--by seed: runs are paired by their seeds, so seeds cannot be the arms")
     arms: Arms = {}
     values = values_of(records, by)
     missing = values.count(None)

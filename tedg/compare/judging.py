@@ -14,7 +14,8 @@ from tedg.compare.find import Study, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
 from tedg.compare.report import Outcome, Report
-from tedg.compare.unlike import mixed_code, unlike
+from tedg.compare.unlike import mixed_code, to_play, unlike
+from tedg.config.plan import PlanConfig
 from tedg.errors import ConfigError
 from tedg.statistics import sign_flip
 from tedg.statistics.aggregates import improvement, iqm_difference
@@ -39,6 +40,7 @@ def compare(study: Study, asked: Asked) -> Report:
     plan = study.plan
     by = asked.by or (plan.by if plan is not None else choose(study.records))
     arms = group(study.records, by)
+    _within_the_budget(study.records, asked.at)
     every = questions(arms, by, asked, plan)
     early = _early(study, every, arms)
     if early is not None and not asked.peek:
@@ -54,24 +56,29 @@ def compare(study: Study, asked: Asked) -> Report:
         outcomes = [one for one in outcomes if one.at == asked.at]
         measures = {measure: None for measure in measures if measure.at == asked.at}
     shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
-    described = [
-        found for of in measures for name in shown if (found := arm(name, arms[name], of)) is not None
-    ]
-    players = controls([run for name in shown for run in arms[name]], next(iter(measures)))
+    ran = {name: [run for run in arms[name] if plan is None or run.seed in plan.seeds] for name in shown}
+    described = [found for of in measures for name in shown if (found := arm(name, ran[name], of))]
+    players = controls([run for runs in ran.values() for run in runs], next(iter(measures)))
     return Report(
         study.name,
         plan.question if plan is not None else None,
         by,
-        plan is not None,
+        study.planned,
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
-        plan.stop if plan is not None else "fixed",
+        plan.stop if plan is not None else None,
         tuple(_notes(study, arms, shown, early))
         + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
         tuple(outcomes),
         tuple(described),
         tuple(players),
     )
+
+
+def _within_the_budget(records: Sequence[RunRecord], at: int | None) -> None:
+    longest = max(run.env_steps for run in records)
+    if at is not None and at > longest:
+        raise ConfigError(f"--at {at}: no run has so many env steps, the longest has {longest:,}")
 
 
 def rules(study: Study, metric: str, detect: float | None) -> Rules:
@@ -99,8 +106,10 @@ def _family(
 def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     plan = study.plan
     allow = plan.allow if plan is not None else ()
-    found = paired(question, arms, plan.seeds if plan is not None else None, study.place, study.command)
-    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
+    found = paired(question, arms, study)
+    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow))
+    more = to_play(found.runs, question.measure, study.place)
+    found = replace(found, remedies=(*found.remedies, *more))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
     some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
@@ -122,6 +131,7 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     names = (question.variant, question.baseline)
     notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
     notes += [more] if (more := same_otherwise(runs, by)) else []
+    notes += [more] if (more := _waiting(found.pairs.seeds, pairs.seeds, study.plan)) else []
     in_family = question.role is not Role.OUTSIDE
     return Outcome(
         *names,
@@ -141,12 +151,13 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
         judgement.p_equivalent if pairs.seeds and in_family else None,
         iqm_difference(pairs.baseline, pairs.variant) if pairs.seeds else None,
         improvement(pairs.baseline, pairs.variant) if pairs.seeds else None,
-        of_curves(runs) if runs else None,
+        of_curves(runs, question.measure) if runs else None,
         outlook(judgement),
         (
             *map(str, one.dead),
             *liveness.unknown([other for _, other in runs], [base for base, _ in runs], names),
         ),
+        found.remedies if verdict is None else (),
     )
 
 
@@ -181,6 +192,18 @@ def _exploratory(study: Study, one: _Looked) -> str | None:
     return (
         f"{len(others)} of {len(runs)} runs were begun without this plan ({few(others)}), so it is "
         "exploratory"
+    )
+
+
+def _waiting(finished: Sequence[int], counted: Sequence[int], plan: PlanConfig | None) -> str | None:
+    """Which pairs are there and do not count, under `stop: anytime`."""
+    if plan is None or len(finished) == len(counted):
+        return None
+    first = plan.seeds[len(counted)]
+    n = len(finished) - len(counted)
+    return (
+        f"{n} finished pair{'s' * (n > 1)} wait{'s' * (n == 1)} for seed {first}, which comes before in the "
+        "plan and is not finished in both arms"
     )
 
 
@@ -236,8 +259,8 @@ def _notes(
     runs = [run for name in shown for run in arms[name]]
     if (mixed := mixed_code(runs)) is not None:
         yield mixed
-    if study.planned_code is not None:
-        others = sum(run.training_code != study.planned_code for run in runs)
+    if study.planned is not None and study.planned.training_code is not None:
+        others = sum(run.training_code != study.planned.training_code for run in runs)
         if others:
             yield f"{others} of {len(runs)} runs were trained by other code than the study was planned with"
     if failed := [run.name for run in runs if run.learns is False]:
