@@ -195,6 +195,8 @@ def _policy_games(asked: _Asked, stop: StopFlag) -> tuple[str, Games]:
     others: Games = {}
     if condition == Condition("last", "sample", config.env.get("max_episode_steps") or 0):
         others = (read_games(directory) or {}).get(POLICY, {})  # the run's own, under these very conditions
+    for games in (known, others):
+        _forget_lost(games, asked.seeds)
     missing = [seed for seed in asked.seeds if seed not in known and seed not in others]
     if not missing:
         return stage or config.phases[-1]["name"], {**others, **known}
@@ -221,6 +223,7 @@ def _yardstick_games(asked: _Asked, path: Path, stop: StopFlag) -> dict[str, Gam
         games = read_yardsticks(path)
         for name in PLAYERS:
             known = games.setdefault(name, {})
+            _forget_lost(known, asked.seeds)
             missing = [seed for seed in asked.seeds if seed not in known]
             if not missing:
                 continue
@@ -233,6 +236,13 @@ def _yardstick_games(asked: _Asked, path: Path, stop: StopFlag) -> dict[str, Gam
             except ConfigError as error:
                 _complain(f"{name} is left out: {error}")
     return {name: played for name, played in games.items() if played}
+
+
+def _forget_lost(games: Games, seeds: range) -> None:
+    """A game that went with its process is played anew: its outcome had no part in that."""
+    for seed in seeds:
+        if seed in games and games[seed].end == "lost":
+            del games[seed]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from tedg.run import app
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag
 from tedg.store.conditions import Condition, in_words, read_condition
-from tedg.store.games import read_games, read_table
+from tedg.store.games import read_games, read_table, write_games
 from tedg.store.record import read_record
 
 # Four updates of 64 env steps: warmup until 51, transition until 154, finetune until the end.
@@ -94,6 +94,19 @@ def test_only_what_is_missing_is_played(
     assert told(capsys, run_dir, "--games", 4) == rows
     assert [row["games"] for row in told(capsys, run_dir, "--games", 3)] == [3] * 4
     assert played == []
+    # A game that was lost with its worker is played anew.
+    own = read_games(run_dir) or {}
+    write_games(
+        run_dir, own | {"policy": own["policy"] | {500001: replace(own["policy"][500001], end="lost")}}
+    )
+    assert told(capsys, run_dir, "--games", 4)[0]["games"] == 4
+    assert played == [(500001,)]
+    record = read_record(run_dir)
+    assert record is not None
+    assert "lost" not in {game.end for one in record.evaluations for game in one.games}
+    played.clear()
+    assert told(capsys, run_dir, "--games", 4) == rows
+    write_games(run_dir, own)
     # Another run beside it shares the players without learning, and another cap or mode is another condition.
     other = run_dir.with_name("other-0123456789")
     shutil.copytree(trained, other)

@@ -108,15 +108,14 @@ def _unplayed(run: RunRecord, question: Question) -> bool:
 
 
 def _remedies(lacking: Sequence[RunRecord], question: Question, study: Study) -> Iterator[str]:
-    without = [run for run in lacking if run.run_id in study.no_weights]
-    if len(without) < len(lacking):
-        some = next(run for run in lacking if run.run_id not in study.no_weights)
-        yield question.measure.remedy(some, study.place, study.command)
-    if without:
+    able = [run for run in lacking if run.run_id not in study.no_weights]
+    if able:
+        yield question.measure.remedy(able[0], study.place, study.command)
+    if len(able) < len(lacking):
         yield (
-            f"some runs ({few([run.run_id for run in without], 2)}) have no weights here, as their results "
-            "alone were kept: play their games with python -m tedg.evaluate where they were trained, and "
-            "keep them from there once more with python -m tedg.study keep; else train them again"
+            "results alone were kept of runs that lack games, and their weights are not here: where they were "
+            "trained, python -m tedg.evaluate plays the games and python -m tedg.study keep adds them; else "
+            "train them again"
         )
 
 
