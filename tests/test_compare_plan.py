@@ -132,6 +132,26 @@ def test_a_plan_is_validated_with_the_rest_of_a_configuration() -> None:
         compose(["+experiment=v3_vs_v4", "plan.milestones=[7]"])
 
 
+def test_a_plan_of_arms_that_nobody_can_train_is_refused() -> None:
+    wrong = ["plan.by=fusoin"], ["plan.primary=[[cross_atn,concat]]"], ["plan.by=fusion.gate.keep"]
+    by, arms, keep = (["+experiment=v3_vs_v4", *one] for one in wrong)
+    with pytest.raises(ConfigError, match=r"plan.by=fusoin: must be a group or a key; did you mean fusion\?"):
+        compose(by)
+    with pytest.raises(
+        ConfigError, match=r"plan.primary=cross_atn: must be an option of fusion; did you mean"
+    ):
+        compose(arms)
+    assert compose(keep).config.plan is not None
+
+
+def test_an_experiment_can_be_trained_without_its_plan() -> None:
+    assert compose(["+experiment=v3_vs_v4", "plan=none"]).config.plan is None
+    records = [dataclasses.replace(r, options={**r.options, "plan": "none"}) for r in two(plan=None)]
+    for r in records[:10]:
+        r.options["plan"] = "v3_vs_v4"
+    assert said(records, None, Asked()).by == "fusion"
+
+
 def test_a_sweep_writes_its_plan_down_before_it_trains(tmp_path: Path) -> None:
     plan = read(PlanConfig, PLAN, "", Faults())
     asked = [

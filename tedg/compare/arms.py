@@ -38,7 +38,9 @@ def choose(records: Sequence[RunRecord]) -> str:
     """The group whose options differ between the runs; ConfigError where it is not one."""
     names = dict.fromkeys((*(name for record in records for name in record.options), *_PARTS))
     values = {name: values_of(records, name) for name in names}
-    found = [name for name, own in values.items() if None not in own and len(set(own)) > 1]
+    found = [
+        name for name, own in values.items() if name not in _ASIDE and None not in own and len(set(own)) > 1
+    ]
     # `arm` decides other groups, and fusion whether there is a gate.
     if "arm" in found:
         return "arm"
