@@ -113,9 +113,9 @@ def _remedies(lacking: Sequence[RunRecord], question: Question, study: Study) ->
         yield question.measure.remedy(able[0], study.place, study.command)
     if len(able) < len(lacking):
         yield (
-            "results alone were kept of runs that lack games, and their weights are not here: where they were "
-            "trained, python -m tedg.evaluate plays the games and python -m tedg.study keep adds them; else "
-            "train them again"
+            "results alone were kept of runs that lack games, and their weights are not here: where they "
+            "were trained, python -m tedg.evaluate plays the games and python -m tedg.study keep adds them; "
+            "else train them again"
         )
 
 
