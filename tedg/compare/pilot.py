@@ -77,10 +77,10 @@ class Needs:
         corrected = f", p corrected for {contrasts} contrasts" if contrasts > 1 else ""
         yield (
             f"Seeds: pairs that detect the difference with power {POWER}{corrected}, if paired differences "
-            "scatter as in the pilot (spread: their standard deviation). Cautious seeds: if they scatter by the "
-            f"number in brackets, which the true spread exceeds in {1 - _CAUTION:.0%} of such pilots. Anytime "
-            "seeds: those of `stop: anytime`. Hours: machine time of both arms for `seeds`, at the pilot's "
-            "speed and budget."
+            "scatter as in the pilot (spread: their standard deviation). Cautious seeds: if they scatter by "
+            f"the number in brackets, which the true spread exceeds in {1 - _CAUTION:.0%} of such pilots. "
+            "Anytime seeds: those of `stop: anytime`. Hours: machine time of both arms for `seeds`, at the "
+            "pilot's speed and budget."
         )
 
 
