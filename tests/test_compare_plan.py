@@ -193,6 +193,15 @@ def test_milestones() -> None:
     unplayed = two(plan=plan)
     for r in unplayed:
         r.config["eval"]["milestones"] = [500_000]
+    weak = [
+        dataclasses.replace(
+            r, evaluations=(Evaluation("policy", "500000", "sample", 500, "", games(9)), *r.evaluations)
+        )
+        for r in two(plan=plan)
+    ]
+    assert not [
+        note for note in said(weak, plan).notes if note.startswith("warning")
+    ]  # at the end they are good
     (remedy,) = said(unplayed, plan).outcomes[0].remedies
     assert remedy == "to play missing games: python -m tedg.evaluate multirun/mine --at 500000 --cap 500"
     with pytest.raises(

@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "twice the same": (
         [*two(), record("cross_attn", 3, 9, run_id="an0ther", plan=PLAN)],
         PLAN,
-        " and an0ther have the same settings)",
+        " and an0ther have the same settings; take one out of the study's folder)",
     ),
     "a stage chain": (
         two(parent="before", total_env_steps=3_000_000),
@@ -97,7 +97,7 @@ def test_a_bad_study_has_its_sentence_and_no_verdict(case: str) -> None:
     if case == "twice":
         records[-1].config["fusion"] = FUSIONS["cross_attn"]
     outcome = one(records, plan)
-    assert outcome.verdict is None
+    assert outcome.verdict is outcome.p is outcome.p_holm is None
     assert outcome.sentence.startswith("No verdict on cross_attn against concat")
     assert sentence in outcome.sentence
 
@@ -146,6 +146,8 @@ def test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing() -> N
     assert "this is an early look" in outcome.sentence
     assert outcome.difference is not None
     assert outcome.difference.n == 8
+    with pytest.raises(ConfigError, match="; to train the rest: again; an earlier look is made by --peek"):
+        said(records, command="again")
     without = only(two(plan=None), *range(8))
     with pytest.raises(ConfigError, match="2 runs of mine are not finished: cell 8"):
         said(without, None, unfinished=("cell 8 (running)", "cell 9 (queued)"))

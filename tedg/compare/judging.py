@@ -44,7 +44,8 @@ def compare(study: Study, asked: Asked) -> Report:
     every = questions(arms, by, asked, plan)
     early = _early(study, every, arms)
     if early is not None and not asked.peek:
-        raise ConfigError(f"{early}; an earlier look is made by --peek, and gives no verdict")
+        rest = f"; to train the rest: {study.command}" if study.command is not None else ""
+        raise ConfigError(f"{early}{rest}; an earlier look is made by --peek, and gives no verdict")
     outcomes = [
         outcome
         for role in Role
@@ -57,7 +58,8 @@ def compare(study: Study, asked: Asked) -> Report:
         measures = {measure: None for measure in measures if measure.at == asked.at}
     shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
     ran = {name: [run for run in arms[name] if plan is None or run.seed in plan.seeds] for name in shown}
-    described = [found for of in measures for name in shown if (found := arm(name, ran[name], of))]
+    by_measure = [[found for name in shown if (found := arm(name, ran[name], of))] for of in measures]
+    described, latest = [one for found in by_measure for one in found], by_measure[-1]
     players = controls([run for runs in ran.values() for run in runs], next(iter(measures)))
     return Report(
         study.name,
@@ -67,8 +69,7 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else None,
-        tuple(_notes(study, arms, shown, early))
-        + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
+        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(latest, players, every[0].measure)),
         tuple(outcomes),
         tuple(described),
         tuple(players),
@@ -132,7 +133,7 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
     notes += [more] if (more := same_otherwise(runs, by)) else []
     notes += [more] if (more := _waiting(found.pairs.seeds, pairs.seeds, study.plan)) else []
-    in_family = question.role is not Role.OUTSIDE
+    tested = bool(pairs.seeds) and not refused  # a p would be a verdict for whoever wants one
     return Outcome(
         *names,
         name,
@@ -146,9 +147,9 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
         tuple(map(float, pairs.difference)),
         judgement.difference,
         judgement.contrasts,
-        judgement.p if pairs.seeds and in_family else None,
-        judgement.p_holm if pairs.seeds and in_family else None,
-        judgement.p_equivalent if pairs.seeds and in_family else None,
+        judgement.p if tested else None,
+        judgement.p_holm if tested else None,
+        judgement.p_equivalent if tested else None,
         iqm_difference(pairs.baseline, pairs.variant) if pairs.seeds else None,
         improvement(pairs.baseline, pairs.variant) if pairs.seeds else None,
         of_curves(runs, question.measure) if runs else None,

@@ -129,7 +129,8 @@ def _twice(name: str, runs: dict[int, list[RunRecord]]) -> Iterator[str]:
     if double:
         first, second, *_ = next(iter(double.values()))
         keys = also_differ(first, second, "")
-        what = f"differ in {few(keys)}; --by {keys[0]} tells them apart" if keys else "have the same settings"
+        same = "have the same settings; take one out of the study's folder"
+        what = f"differ in {few(keys)}; --by {keys[0]} tells them apart" if keys else same
         yield (
             f"{name} has several runs of {_seeds(list(double))}, so it is no single arm ({first.run_id} and "
             f"{second.run_id} {what})"

@@ -36,7 +36,8 @@ class Curves:
 class Outcome:
     """One contrast. `verdict` is None where `no_verdict` says why there is none.
 
-    `p_holm` and `p_equivalent` are adjusted over the `family` tests of its role, and None outside of one.
+    `p_holm` and `p_equivalent` are adjusted over the `family` tests of its role. Without a verdict there is
+    no p.
     `differences` are variant minus baseline in the order of `seeds`.
     """
 
