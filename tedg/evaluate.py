@@ -20,6 +20,7 @@ from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag, stop_on_signals
+from tedg.spelling import did_you_mean
 from tedg.store import rundir
 from tedg.store.conditions import (
     Condition,
@@ -115,6 +116,11 @@ def _runs(name: str) -> list[Path]:
         path = STUDIES / name
     if (path / rundir.CONFIG).is_file():
         return [path]
+    if not path.is_dir():
+        known = [one.name for one in STUDIES.iterdir()] if STUDIES.is_dir() else []
+        raise ConfigError(
+            f"there is no directory {name}, and no such study in {STUDIES}{did_you_mean(name, known)}"
+        )
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
     if not found:
         raise ConfigError(f"{path} is no directory of a run, and has none: there is no {rundir.CONFIG}")

@@ -160,7 +160,7 @@ def test_a_milestone_plays_under_the_settings_of_its_stage(
 
 
 def test_what_cannot_play_is_refused_with_what_would_help(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = refused(capsys, run_dir, "--at", 64)
     assert "has not kept its weights after 64 env steps" in said
@@ -182,7 +182,11 @@ def test_what_cannot_play_is_refused_with_what_would_help(
     assert "must be within the run's 256 env steps" in refused(capsys, run_dir, "--at", 257)
     assert "--games 0: must be at least 1" in refused(capsys, run_dir, "--games", 0)
     assert "--cap 0: must be at least 1" in refused(capsys, run_dir, "--cap", 0)
+    (tmp_path / "nothing").mkdir()
     assert "there is no config.yaml" in refused(capsys, tmp_path / "nothing")
+    monkeypatch.setattr(evaluate, "STUDIES", tmp_path)
+    said = refused(capsys, "nothign")
+    assert f"there is no directory nothign, and no such study in {tmp_path}; did you mean nothing?" in said
     result = (run_dir / "result.json").read_text()
     (run_dir / "result.json").unlink()
     assert "has not ended" in refused(capsys, run_dir)

@@ -84,7 +84,8 @@ class Measure:
             and self.at is not None
             and self.at not in (record.config["eval"].get("milestones") or ())
         ):
-            more = f"'eval.milestones=[{self.at}]' paths.study={Path(place).name}_milestones"
+            study = Path(place.strip("'")).name.replace(" ", "_")
+            more = f"'eval.milestones=[{self.at}]' paths.study={study}_milestones"
             again = f"{command} {more}" if command else f"the command that trained the study, with {more}"
             return f"weights after {self.at:,} env steps were not kept; to train again and keep them: {again}"
         at = "" if self.at is None else f" --at {self.at}"
