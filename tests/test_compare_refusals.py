@@ -151,6 +151,8 @@ def test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing() -> N
     without = only(two(plan=None), *range(8))
     with pytest.raises(ConfigError, match="2 runs of mine are not finished: cell 8"):
         said(without, None, unfinished=("cell 8 (running)", "cell 9 (queued)"))
+    with pytest.raises(ConfigError, match=r"1 run of mine is not finished: cell 9 \(lost\)"):
+        said(without, None, unfinished=("cell 9 (lost)",))
     ended = one(without, None)  # nothing is known of more runs
     assert ended.verdict == "better"
     assert "seeds 8, 9 of cross_attn are missing, so their pairs are left out" in ended.notes

@@ -77,8 +77,8 @@ def above_controls(arms: Sequence[Arm], players: Sequence[Control], measure: Mea
         if below:
             names = " and ".join(f"{player.player} ({player.mean.value:.1f})" for player in below)
             yield (
-                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}: whether it "
-                "has learnt comes before how it compares"
+                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}, so it may "
+                "have learnt nothing"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tedg.compare import liveness
 from tedg.compare.arms import Arms, choose, group
 from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
-from tedg.compare.find import Study, few, under_plan
+from tedg.compare.find import Study, count_runs, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
 from tedg.compare.report import Outcome, Report
@@ -170,7 +170,11 @@ def _no_verdict(one: _Looked, judgement: Judgement, study: Study, early: str | N
     elif early is not None:
         reasons.append(f"this is an early look: {early}")
     elif study.plan is not None and fixed and one.found.missing and not one.refused:
-        reasons.append(f"{len(one.found.missing)} planned pairs are missing")
+        gone = one.found.missing
+        reasons.append(
+            f"{len(gone)} of {len(study.plan.seeds)} planned pairs {'is' if len(gone) == 1 else 'are'} "
+            f"missing (seed{'s' * (len(gone) > 1)} {few([str(seed) for seed in gone])})"
+        )
     least = sign_flip.seeds_to_decide(judgement.contrasts, judgement.rules.alpha)
     if fixed and n < least and not (one.refused and not n):
         several = f"/{judgement.contrasts}" if judgement.contrasts > 1 else ""
@@ -226,7 +230,8 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     plan = study.plan
     if plan is None:
         count = len(study.unfinished)
-        return f"{count} runs of {study.name} are not finished: {few(study.unfinished)}" if count else None
+        unfinished = f"{count_runs(count)} of {study.name} {'is' if count == 1 else 'are'} not finished"
+        return f"{unfinished}: {few(study.unfinished)}" if count else None
     if plan.stop == "anytime":
         return None
     wanted = {name for one in every if one.role is not Role.OUTSIDE for name in (one.variant, one.baseline)}
@@ -256,7 +261,7 @@ def _notes(
     if early is not None:
         yield f"early look, no verdict: {early}"
     elif study.unfinished:
-        yield f"{len(study.unfinished)} runs are not finished: {few(study.unfinished)}"
+        yield f"not finished: {few(study.unfinished)}"
     runs = [run for name in shown for run in arms[name]]
     if (mixed := mixed_code(runs)) is not None:
         yield mixed
@@ -265,7 +270,7 @@ def _notes(
         if others:
             yield f"{others} of {len(runs)} runs were trained by other code than the study was planned with"
     if failed := [run.name for run in runs if run.learns is False]:
-        yield f"{len(failed)} runs failed their check for learning: {few(failed)}"
+        yield f"{count_runs(len(failed))} failed the check for learning: {few(failed)}"
     yield from confounds(study.records, arms, shown)
 
 
