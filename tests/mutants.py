@@ -405,6 +405,13 @@ MUTANTS = (
         "tests/test_compare_plan.py::test_a_family_is_corrected_for_itself_and_keeps_what_is_missing",
     ),
     Mutant(
+        "compare: the stages before a run do not count",
+        "tedg/compare/unlike.py",
+        "if pair[0] != pair[1]]:",
+        "if False]:",
+        "tests/test_compare_refusals.py::test_a_bad_study_has_its_sentence_and_no_verdict",
+    ),
+    Mutant(
         "sweep: cells outlive their driver",
         "tedg/sweep/child.py",
         "    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)\n",
