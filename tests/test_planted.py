@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from support.settings import ON_NETHACK, TINY
 from support.stand_ins import Lines
 
 from tedg.compare.__main__ import run as compare
-from tedg.config.compose import compose
+from tedg.compare.arms import values_of
+from tedg.config.compose import compose_all
 from tedg.learn import setup
 from tedg.models.policy import MoEPolicy
 from tedg.run import app
 from tedg.statistics import aggregates
+from tedg.store.record import read_records
 
 # Each arm's overrides, after those of a run of a second of V4.
 ARMS: dict[str, tuple[str, ...]] = {
@@ -78,15 +79,14 @@ def train(root: Path, arm: str, settings: tuple[str, ...], monkeypatch: pytest.M
 
     paths = [f"paths.{name}_dir={root}/{name}" for name in ("output", "multirun", "experiments")]
     search = f"hydra.searchpath=[file://{root}/conf]"
-    composed = compose([*TINY, *settings, *ARMS[arm], *paths, f"paths.study={arm}", search])
+    own = (*ARMS[arm], *paths, f"paths.study={arm}", search, "seed=0,1")
+    overrides = (*TINY, "eval.players=[]", "checkpoint.every_updates=2", *settings, *own)
     build_policy = setup.build_policy
     with monkeypatch.context() as patch:
         if arm == "frozen":
             patch.setattr(setup, "build_policy", frozen)
-        for seed in (0, 1):
-            config = replace(composed.config, seed=seed)
-            resolved = {**composed.resolved, "seed": seed}
-            app.run(replace(composed, config=config, resolved=resolved, sweep=True), say=Lines())
+        for composed in compose_all(overrides, True):
+            app.run(composed, say=Lines())
 
 
 @pytest.fixture
@@ -107,12 +107,8 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
                 train(tmp_path, arm, settings, monkeypatch)
             for one in (tmp_path / "multirun" / arm).glob("*-s*"):
                 (study / f"{arm}-{one.name}").symlink_to(one)
-        (last,) = {
-            json.loads((one / "provenance.json").read_text())["options"].get(by, "0.3")
-            for one in study.glob(f"{baseline}-*")
-        }
-        last = "1.0" if baseline == "whole" and by == "fusion.gate.keep" else last
-        assert compare([str(study), "--by", by, "--baseline", last, "--json", f"{study}.json"]) == 0
+        (name,) = {values_of([one], by)[0] for one in read_records(tmp_path / "multirun" / baseline)}
+        assert compare([str(study), "--by", by, "--baseline", str(name), "--json", f"{study}.json"]) == 0
         (outcome,) = json.loads(Path(f"{study}.json").read_text())["outcomes"]
         return dict(outcome)
 

@@ -54,11 +54,12 @@ def findings(
         return found
     parts = named_parts(variant[0].config, baseline[0].config)
     for name, runs in zip(names, (variant, baseline), strict=True):
-        found += _log_ratio(name, runs)
         for part in parts:
             found += _judged(part, name, runs)
     if "gate" in parts:
         found += _gates(variant, baseline, names)
+    for name, runs in zip(names, (variant, baseline), strict=True):
+        found += _log_ratio(name, runs)
     return found
 
 
