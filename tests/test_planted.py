@@ -118,23 +118,23 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
 def check(judge: Callable[..., dict[str, Any]], settings: tuple[str, ...]) -> None:
     for variant, baseline, by, reason in VOID:
         outcome = judge(variant, baseline, by, settings)
-        print(outcome["sentence"])
         assert outcome["verdict"] == "void", (variant, outcome["liveness"])
         assert reason in outcome["sentence"]
         assert "(2 of 2 runs: " in outcome["sentence"]
         assert "2 pairs of seeds can never decide it" in outcome["sentence"]
     for variant, baseline, by in NOT_VOID:
         outcome = judge(variant, baseline, by, settings)
-        print(outcome["sentence"], outcome["liveness"])
         assert outcome["verdict"] is None, outcome["sentence"]
         assert "2 pairs of seeds can never decide it" in outcome["sentence"]
 
 
 @pytest.mark.more
+@pytest.mark.timeout(900)  # 28 runs, on a busy machine
 def test_a_dead_part_makes_the_contrast_void_that_is_about_it(judge: Callable[..., dict[str, Any]]) -> None:
     check(judge, ())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_so_it_is_on_real_nethack(judge: Callable[..., dict[str, Any]]) -> None:
     check(judge, (*ON_NETHACK, "env.num_workers=0", "eval.games=4"))

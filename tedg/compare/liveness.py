@@ -17,7 +17,7 @@ from tedg.store.record import RunRecord
 MAX_LOG_RATIO = 1e-5
 MIN_INFLUENCE = 1e-3  # nats, as in conf/check: below it a stream hardly takes part
 
-# Routings that may become exactly one-hot by learning, and pass no gradient then; for runs without the figure.
+# Routings that may become one-hot by learning, and pass no gradient then; for runs without that figure.
 _MAY_SATURATE = ("Sparsemax", "AnnealedEntmax", "TopKSoftmax")
 _NO_ROUTER = ("Uniform", "Symbolic")  # nothing is learnt by a router there, and that is the arm's point
 

@@ -82,7 +82,7 @@ def _influence(
         exchanged = {name: getattr(observation, name)[order] for name in names}
         # Of states that are alike no stream could show that it is read. One that reads nothing is dead.
         if names and not any(_differ(getattr(observation, name), value) for name, value in exchanged.items()):
-            figures["missing"] = f"influence compares states, and those of the held-out games are alike to {part}"
+            figures["missing"] = f"influence compares states, and all that were met are alike to {part}"
             continue
         other = _log_probs(policy, replace(observation, **exchanged), settings)
         figures[f"influence/{part}"] = float((own.exp() * (own - other)).sum(dim=1).mean())

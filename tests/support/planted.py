@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from tedg.envs.observation import Observation
 from tedg.models.gate import NoGate, TopKGate
 from tedg.models.logic import HypergraphEncoder, LogicOutput
 from tedg.models.routing import Softmax
@@ -41,24 +42,24 @@ class ActsOtherwise(Softmax):
 class LogicOfZeros(HypergraphEncoder):
     """The graph network is there, and no atom ever holds."""
 
-    def forward(self, observation: object) -> LogicOutput:
-        return super().forward(replace(observation, atoms=torch.zeros_like(observation.atoms)))  # type: ignore
+    def forward(self, observation: Observation) -> LogicOutput:
+        return super().forward(replace(observation, atoms=torch.zeros_like(observation.atoms)))
 
 
 class ConstantVision(GlyphEncoder):
     """The convolutions are there, and see the same whatever the game shows."""
 
-    def forward(self, observation: object) -> VisualOutput:
+    def forward(self, observation: Observation) -> VisualOutput:
         blank = {name: torch.zeros_like(getattr(observation, name)) for name in self.inputs}
-        return super().forward(replace(observation, **blank))  # type: ignore
+        return super().forward(replace(observation, **blank))
 
 
 class ConstantMap(GlyphEncoder):
     """The map is the same whatever the game shows; the state vector is not."""
 
-    def forward(self, observation: object) -> VisualOutput:
+    def forward(self, observation: Observation) -> VisualOutput:
         blank = {name: torch.zeros_like(getattr(observation, name)) for name in ("crop", "overview", "hero")}
-        return super().forward(replace(observation, **blank))  # type: ignore
+        return super().forward(replace(observation, **blank))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class KeepsAll(NoGate):
 
     threshold: float
 
-    def num_kept(self, num_keys: int) -> None:  # type: ignore[override]
+    def num_kept(self, num_keys: int) -> None:
         """It depends on the scores."""
         return
 
