@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from support.comparing import BASE, SPREAD, changed, one, two
+from support.comparing import BASE, SPREAD, changed, one, only, said, two
 from support.records import FUSIONS, arm, record
 
 from tedg.compare.questions import Asked
@@ -45,6 +45,24 @@ def test_a_part_that_is_dead_in_all_runs_makes_its_contrast_void(case: str) -> N
     assert "inactive in 2 of 10 seeds" in " ".join(some.liveness)
 
 
+def test_what_forbids_a_verdict_does_not_hide_that_a_part_was_dead() -> None:
+    figures, reason = DEAD["constant vision"]
+    report = said(only(two(plan=None, liveness=figures), 0, 1), None)
+    (outcome,) = report.outcomes
+    assert outcome.verdict == "void"
+    assert reason in outcome.sentence
+    assert "(2 of 2 runs: " in outcome.sentence
+    assert "Nor would there be a verdict: 2 pairs of seeds can never decide it" in outcome.sentence
+    assert outcome.no_verdict
+
+
+def test_an_entmax_gate_that_keeps_one_key_may_have_learned_to() -> None:
+    entmax = {**FUSIONS["cross_attn"], "gate": {"_target_": "tedg.models.gate.EntmaxGate", "exponent": 2.0}}
+    for kept, verdict in ((1.0, "better"), (1.5, "void")):
+        own = {"gradient/W_Q": 0.0, "attention/promised_keys": None, "attention/kept_keys": kept}
+        assert by_arm({"new": own}, fusion=entmax).verdict == verdict
+
+
 def test_alpha_stored_wrong_is_void() -> None:
     outcome = one(changed(two(), 3, max_log_ratio=2e-5))
     assert outcome.verdict == "void"
@@ -79,9 +97,13 @@ def test_a_frozen_router_is_void_only_where_the_router_is_the_contrast() -> None
     narrow = {**FUSIONS["cross_attn"], "gate": {**FUSIONS["cross_attn"]["gate"], "keep": 0.1}}
     assert by_arm(frozen, fusion=narrow).verdict == "better"
     sparse = {"_target_": "tedg.models.routing.Sparsemax"}
-    learned = by_arm({"new": {"gradient/router": 0.0}}, routing=sparse)  # one-hot rows pass no gradient
-    assert learned.verdict == "better"
-    assert "router of new is inactive in 10 of 10 seeds" in learned.liveness[0]
+    for one_hot in ({}, {"router/one_hot": 1.0}):  # one-hot rows pass no gradient; the figure is a later one
+        learned = by_arm({"new": {"gradient/router": 0.0, **one_hot}}, routing=sparse)
+        assert learned.verdict == "better"
+        assert "router of new is inactive in 10 of 10 seeds" in learned.liveness[0]
+    assert by_arm({"new": {"gradient/router": 0.0, "router/one_hot": 0.9}}, routing=sparse).verdict == "void"
+    single = {"_target_": "tedg.models.routing.TopKSoftmax", "k": 1}  # of which nothing is learnt
+    assert by_arm({"new": {"gradient/router": 0.0, "router/one_hot": 1.0}}, routing=single).verdict == "void"
 
 
 def test_a_gate_that_keeps_every_key_is_void_where_the_gate_is_the_contrast() -> None:
@@ -97,7 +119,16 @@ def test_a_gate_that_keeps_every_key_is_void_where_the_gate_is_the_contrast() ->
         by_arm({"old": everything}, fusion={**whole, "gate": {**whole["gate"], "keep": 0.5}}).verdict
         == "better"
     )
-    broken = by_arm({"old": {"attention/kept_keys": 122.0}}, fusion=FUSIONS["cross_attn_dense"])
+    none = FUSIONS["cross_attn_dense"]
+    by_scores = {**everything, "attention/promised_keys": None}
+    for gate, verdict in (("my_lab.gates.ThresholdGate", "void"), ("tedg.models.gate.EntmaxGate", "better")):
+        decided = by_arm({"new": by_scores}, fusion={**none, "gate": {"_target_": gate}})
+        assert decided.verdict == verdict
+        assert "it keeps every key" in decided.liveness[0]
+    both = {"old": everything, "new": everything}
+    wide = by_arm(both, fusion={**FUSIONS["cross_attn"], "num_heads": 8})  # the gate is no part of that
+    assert wide.verdict == "better"
+    broken = by_arm({"old": {"attention/kept_keys": 122.0}}, fusion=none)
     assert broken.verdict == "void"
     assert "it was to drop keys and dropped none" in broken.sentence
     # gate_sweep's 1.0 arm against V3, where attention is the contrast.

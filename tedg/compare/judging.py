@@ -127,7 +127,8 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
     refused = _no_verdict(one, judgement, study, early)
     void = [finding for finding in one.dead if finding.void]
-    verdict = None if refused else Verdict.VOID if void else judgement.verdict
+    # Seeds that are missing may come; a part that is dead stays so, however many do.
+    verdict = Verdict.VOID if void else None if refused else judgement.verdict
     exploratory = _exploratory(study, one)
     names = (question.variant, question.baseline)
     notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
@@ -217,11 +218,12 @@ def _sentence(
 ) -> str:
     contrast = judgement.contrast
     what = f"{contrast.variant} against {contrast.baseline} in {judgement.rules.metric}"
+    if void:
+        nor = f" Nor would there be a verdict: {'; '.join(refused)}." if refused else ""
+        return f"The comparison is void, {what}: {'; '.join(map(str, void))}.{nor}"
     if refused:
         told = f"; {figures(judgement, tested=False)}" if judgement.difference is not None else ""
         return f"No verdict on {what}{told}: {'; '.join(refused)}."
-    if void:
-        return f"The comparison is void, {what}: {'; '.join(map(str, void))}."
     return f"{'Exploratory: ' if exploratory else ''}{sentence(judgement)}"
 
 

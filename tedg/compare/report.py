@@ -34,7 +34,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One contrast. `verdict` is None where `no_verdict` says why there is none.
+    """One contrast. `verdict` is None where `no_verdict` says why there is none, unless it is void.
 
     `p_holm` and `p_equivalent` are adjusted over the `family` tests of its role. Without a verdict there is
     no p.

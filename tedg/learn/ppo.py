@@ -230,7 +230,8 @@ class Learner:
         self._require_finite(norm.unsqueeze(0), "gradient")
         sums["gradient/norm"].append(norm)
         for name, gradients in self._watched.items():
-            sums[f"gradient/{name}"].append(torch.stack([gradient.norm() for gradient in gradients]).norm())
+            own = [gradient.norm() for gradient in gradients] or [torch.zeros_like(norm)]  # none where frozen
+            sums[f"gradient/{name}"].append(torch.stack(own).norm())
         self.parameters.gradient.mul_((self.config.max_grad_norm / (norm + 1e-6)).clamp_max(1.0))
 
     @torch.no_grad()
