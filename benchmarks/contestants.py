@@ -40,7 +40,7 @@ VARIANTS = {
     "sf_32": _sample_factory("32 games per environment", "--games", "32"),
     "sf_128": _sample_factory("128 games per environment", "--games", "128"),
     "sf_single": _sample_factory("1 game per environment", "--games", "1", "--num_envs_per_worker=16"),
-    "sf_rollout": _sample_factory("rollouts of 32", "--rollout=32"),
+    "sf_rollout": _sample_factory("rollouts of 64", "--rollout=64"),
     "sf_raw": _sample_factory("no input normaliser", "--normalize_input=False"),
 }
 CONTESTANTS = COMPARED | VARIANTS

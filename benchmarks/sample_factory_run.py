@@ -32,7 +32,7 @@ SETTINGS = {
     "batched_sampling": "True",
     "num_envs_per_worker": "2",
     "worker_num_splits": "2",
-    "rollout": "64",
+    "rollout": "32",
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_EPISODE_STEPS = 500
-CYCLE_STEPS = 16384  # env steps that are collected before they are learnt from
+CYCLE_STEPS = 8192  # env steps that are collected before they are learnt from
 NUM_EPOCHS = 4
 MINIBATCH_SIZE = 2048
 GRADIENT_STEPS = NUM_EPOCHS * CYCLE_STEPS // MINIBATCH_SIZE  # of one cycle

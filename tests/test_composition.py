@@ -183,7 +183,7 @@ def test_values_of_the_environment_are_recorded_unless_they_may_be_secret(
         ("eval.first_seed=2e9", "must be at least 0 and below 2**30 = 1073741824"),
         ("vision=null", "vision=null: must be one of glyph, state"),
         ("eval.games='\"12\"'", "eval.games=12: must be a whole number; this is text"),
-        ("ppo.minibatch_size=1e8", "env.num_envs * ppo.num_steps = 16384"),
+        ("ppo.minibatch_size=1e8", "env.num_envs * ppo.num_steps = 8192"),
         ("ppo.normalise_rewards='\"true\"'", "must be true or false; this is text"),
         ("fusion/gate=[topk,tpok]", "fusion/gate=tpok: must be one of"),
     ],

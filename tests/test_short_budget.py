@@ -17,8 +17,8 @@ def warning(*overrides: str) -> str | None:
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
-        (["budget.env_steps=20000"], "stage warmup has 1.2 updates, each of 16,384 env steps"),
-        (["budget.env_steps=300000", "stage=curriculum"], "stage warmup has 3.7 updates"),
+        (["budget.env_steps=20000"], "stage warmup has 2.4 updates, each of 8,192 env steps"),
+        (["budget.env_steps=150000", "stage=curriculum"], "stage warmup has 3.7 updates"),
         (["budget.env_steps=4000", "preset=small"], "stage warmup has 2.0 updates, each of 2,048 env steps"),
         (["budget.episodes=100"], "stage warmup ends after 100 episodes of env.num_envs=256 games"),
         (["budget.episodes=1000", "stage=curriculum"], "stage warmup ends after 200 episodes"),

@@ -79,7 +79,7 @@ LONG_ENOUGH_TO_STOP = {
         *_THROUGH_THE_STAGES,
     ),
     "default": (  # the sizes of preset=default, on all cores
-        "budget.env_steps=131072",
+        "budget.env_steps=65536",
         "checkpoint.every_updates=3",
         "eval.games=8",
         "eval.players=[]",
