@@ -262,7 +262,7 @@ class Trainer:
         metrics: dict[str, float | str] = {
             "stage": settings.stage,
             "stage/number": number,
-            "stage/temperature": settings.temperature,
+            "stage/temperature": float(settings.temperature),
             "train/learning_rate": settings.learning_rate,
             "train/rollbacks": self.state.rollbacks,
             "episodes": self.state.episodes,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from tedg.models.formulas import loops_serve
 from tedg.models.kernels import number_distinct
 
 
@@ -13,14 +14,11 @@ def distinct(values: Int[Tensor, "*shape"], limit: int) -> tuple[Int[Tensor, " D
     """The D numbers that occur, ascending, and for every entry of `values` its place among them.
 
     `values` are from 0 to limit - 1, the results int64. Numbers are marked, not sorted, which suits small
-    limits.
+    limits. Where shapes may not follow from values all numbers count as occurring: D is `limit`.
     """
-    if values.device.type == "cpu":
+    if loops_serve(values):
         numbers = torch.empty(limit, dtype=torch.int64)
         places = torch.empty(values.shape, dtype=torch.int64)
         count = number_distinct(values.reshape(-1).numpy(), numbers.numpy(), places.view(-1).numpy())
         return numbers[:count], places
-    values = values.long()
-    present = torch.zeros(limit, dtype=torch.bool, device=values.device)
-    present.index_fill_(0, values.flatten(), True)
-    return present.nonzero().squeeze(1), (present.cumsum(0) - 1)[values]
+    return torch.arange(limit, device=values.device), values.long()
