@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ Changes = Callable[[], Iterable[Tensor]]  # what a function writes and later cal
 WARM_UP = 2  # calls before a capture: libraries choose their algorithms and allocate memory in them
 
 
+@runtime_checkable
 class Capture(Protocol):
     """Makes a function of another one that does the same, and may do it by replaying a recording.
 

@@ -118,7 +118,10 @@ class MoEPolicy(nn.Module):
         return tuple(dict.fromkeys((*(name for part in parts for name in part.inputs), "mask")))
 
     def forward(
-        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+        self,
+        observation: Observation,
+        routing: Routing,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
     ) -> PolicyOutput:
         """All outputs for a batch. `routing` and `temperature` (scalar, or one per row) mix the experts."""
         if not self.mixed_precision:
@@ -127,7 +130,10 @@ class MoEPolicy(nn.Module):
             return self._forward(observation, routing, temperature).float()
 
     def _forward(
-        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+        self,
+        observation: Observation,
+        routing: Routing,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
     ) -> PolicyOutput:
         tokens, h_vis = self.vision(observation)
         logic = self.logic(observation)
@@ -175,7 +181,7 @@ class MoEPolicy(nn.Module):
         self,
         observation: Observation,
         routing: Routing,
-        temperature: Float[Tensor, " batch"] | float,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
         action: Int[Tensor, " batch"] | None = None,
         race: Float[Tensor, "batch actions"] | None = None,
     ) -> ActionAndValue:
