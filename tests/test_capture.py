@@ -12,12 +12,13 @@ import pytest
 import torch
 from support.models import toy
 from support.settings import NARROW
-from support.tape import Looked, Tape, formulas
+from support.tape import Tape
 
 from tedg.learn.capture import Plain
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.stages import make_schedule
+from tedg.models.formulas import fixed_shapes
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ class Training:
         stage = next(stage for stage in self.stages if spent < stage.end)
         # Exact in float32, which is what a captured optimiser keeps its rate in.
         settings = replace(stage.settings(spent), learning_rate=2.0**-10)
-        with formulas(of_gpu=True):
+        with fixed_shapes():
             rollout = self.collector.collect(settings)
             return rollout, self.learner.update(rollout, settings)
 

@@ -64,7 +64,8 @@ def test_shapes_are_those_of_an_evaluation():
     """By them memory is laid out before anything is evaluated."""
     _, env, policy = toy(*NARROW)
     observation = batch(env, policy)
-    acted = policy.get_action_and_value(observation, Softmax(), 1.0)
+    actions = torch.zeros(len(observation), dtype=torch.int64)
+    acted = policy.get_action_and_value(observation, Softmax(), 1.0, actions)
     found = {name: tuple(value.shape) for name, value in Evaluation.of(acted).tensors().items()}
     expected = Evaluation.shapes(len(observation), policy.experts.num_experts, policy.experts.num_actions)
     assert list(found) == [field.name for field in dataclasses.fields(Evaluation)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 Function = Callable[[], None]
 Changes = Callable[[], Iterable[Tensor]]  # what a function writes and later calls read
+Tell = Callable[[str], None]
 
 WARM_UP = 2  # calls before a capture: libraries choose their algorithms and allocate memory in them
 
@@ -41,47 +42,74 @@ class Plain:
 
 
 class CudaGraphs:
-    """Functions are captured at their first call, and replayed with one launch instead of hundreds."""
+    """Functions are captured at their first call, and replayed with one launch instead of hundreds.
+
+    One that cannot be captured runs as it is, and the user is told why.
+    """
 
     fixed = True
 
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
     def __call__(self, function: Function, changes: Changes) -> Function:
         """The function as a graph."""
-        graph: torch.cuda.CUDAGraph | None = None
-
-        def call() -> None:
-            nonlocal graph
-            if graph is None:
-                graph = _captured(function, changes)
-            graph.replay()
-
-        return call
+        return recorded_once(function, changes, cuda_graph, self._tell)
 
 
-def _captured(function: Function, changes: Changes) -> torch.cuda.CUDAGraph:
-    kept = [(tensor, tensor.clone()) for tensor in changes()]
+def recorded_once(
+    function: Function, changes: Changes, record: Callable[[Function], Function], tell: Tell
+) -> Function:
+    """A function that records `function` when it is first called, after it has been tried out.
+
+    Where `record` raises RuntimeError it calls `function` itself, and tells why.
+    """
+    run: Function | None = None
+
+    def call() -> None:
+        nonlocal run
+        if run is None:
+            kept = [(tensor, tensor.clone()) for tensor in changes()]
+            try:
+                run = record(function)
+            except RuntimeError as error:
+                tell(
+                    f"not captured as a CUDA graph, and slower for it: {_first_line(error)} "
+                    "(a part must not look at values on the host, see docs/performance.md)"
+                )
+                run = function
+            _put_back(kept)
+        run()
+
+    return call
+
+
+def cuda_graph(function: Function) -> Function:
+    """Try `function` out and capture it; returns what replays it. RuntimeError where that cannot be done."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
             function()
     torch.cuda.current_stream().wait_stream(stream)
-    put_back(kept)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    # Other threads may use the device meanwhile: pinned memory is allocated by one.
+    # Another thread may use the device meanwhile: the one that allocates pinned memory.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         function()
-    return graph
+    return graph.replay
 
 
 @torch.no_grad()
-def put_back(kept: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Give tensors the values they had."""
+def _put_back(kept: Iterable[tuple[Tensor, Tensor]]) -> None:
     for tensor, value in kept:
         tensor.copy_(value)
 
 
-def make_capture(device: torch.device) -> Capture:
-    """What suits a device."""
-    return CudaGraphs() if device.type == "cuda" else Plain()
+def _first_line(error: RuntimeError) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def make_capture(device: torch.device, cuda_graphs: bool, tell: Tell) -> Capture:
+    """What suits a device, if graphs are wanted."""
+    return CudaGraphs(tell) if cuda_graphs and device.type == "cuda" else Plain()

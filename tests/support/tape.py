@@ -7,9 +7,9 @@ recorded at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tedg.learn.capture import Changes, Function, put_back
+from tedg.learn.capture import Changes, Function, recorded_once
 from tedg.models.formulas import fixed_shapes
 
 FORBIDDEN = ("aten::_local_scalar_dense", "aten::equal", "aten::lift_fresh", "aten::is_nonzero")
 
 
-class Looked(Exception):
+class Looked(RuntimeError):
     """The host looked at a value, or shapes follow from one, within a function that is to be captured."""
 
 
@@ -76,47 +76,28 @@ class Tape:
     fixed = True
 
     def __init__(self) -> None:
+        self.told: list[str] = []
         self.recorded = 0  # functions
-        self.operations = 0  # of the last one
 
     def __call__(self, function: Function, changes: Changes) -> Function:
         """Recorded at the first call, replayed in all."""
-        tape: list[_Operation] | None = None
+        call = recorded_once(function, changes, self._record, self.told.append)
 
-        def call() -> None:
-            nonlocal tape
-            if tape is None:
-                with fixed_shapes():
-                    _tried(function, changes)
-                    tape = _recorded(function, changes)
-                self.recorded += 1
-                self.operations = len(tape)
-            with torch.no_grad():
-                for operation in tape:
-                    operation.replay()
+        def by_the_formulas_of_a_gpu() -> None:
+            with fixed_shapes():
+                call()
 
-        return call
+        return by_the_formulas_of_a_gpu
 
-
-def _tried(function: Function, changes: Changes) -> None:
-    kept = [(tensor, tensor.clone()) for tensor in changes()]
-    function()
-    put_back(kept)
-
-
-def _recorded(function: Function, changes: Changes) -> list[_Operation]:
-    kept = [(tensor, tensor.clone()) for tensor in changes()]
-    with _Recorder() as recorder:
+    def _record(self, function: Function) -> Function:
         function()
-    put_back(kept)
-    return recorder.operations
+        with _Recorder() as recorder:
+            function()
+        self.recorded += 1
+        return partial(_replay, recorder.operations)
 
 
-@contextmanager
-def formulas(of_gpu: bool) -> Iterator[None]:
-    """Within it networks compute by the formulas of a GPU, or by their own."""
-    if not of_gpu:
-        yield
-        return
-    with fixed_shapes():
-        yield
+@torch.no_grad()
+def _replay(operations: Sequence[_Operation]) -> None:
+    for operation in operations:
+        operation.replay()
