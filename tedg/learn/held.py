@@ -18,16 +18,17 @@ class Held:
         self.tensors: dict[str, Tensor] = {}
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """From now on hold these values. ValueError where a fixed one has another shape or type."""
-        for name, value in tensors.items():
-            kept = self.tensors.get(name)
-            if kept is None or not self._fixed:
-                copied = value.clone(memory_format=torch.contiguous_format) if self._fixed else value
-                self.tensors[name] = copied
-            elif kept.shape != value.shape or kept.dtype != value.dtype:
-                raise ValueError(f"{name} was {kept.dtype} {list(kept.shape)} and must stay so")
-            else:
-                kept.copy_(value, non_blocking=True)
+        """Hold these and nothing else. ValueError where fixed ones had other names, shapes or types."""
+        if not self._fixed:
+            self.tensors = dict(tensors)
+        elif not self.tensors:
+            copies = {name: x.clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
+            self.tensors = copies
+        elif _kinds(tensors) != _kinds(self.tensors):
+            raise ValueError(f"{_kinds(tensors)} given, where {_kinds(self.tensors)} are held")
+        else:
+            for name, value in tensors.items():
+                self.tensors[name].copy_(value, non_blocking=True)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -36,6 +37,10 @@ class Held:
         """Those named `<prefix>.<name>`, by <name>."""
         start = f"{prefix}."
         return {n.removeprefix(start): t for n, t in self.tensors.items() if n.startswith(start)}
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {name: (value.dtype, value.shape) for name, value in tensors.items()}
 
 
 class HeldSettings:

@@ -93,7 +93,9 @@ class Learner:
         if policy.router is not None and policy.operator_membership is not None:
             self.alignment = losses.AlignmentTarget(policy.operator_membership)
 
-        self._held = Held(self._capture.fixed)
+        self._given = Held(self._capture.fixed)  # the rollout, and the order of its samples
+        self._computed = Held(self._capture.fixed)  # from all of it: what samples are compared with
+        self._observed = Held(self._capture.fixed)  # which samples running statistics are taken from
         self._held_settings = HeldSettings(self._capture.fixed, value.detach())
         self._settings: Settings | None = None  # as the functions read them
         self._functions: dict[str | int, Function] = {}  # "begin", a minibatch by its size, "end"
@@ -162,7 +164,7 @@ class Learner:
             for size in self._sizes:
                 self._functions[size]()
         rollout.advantage, rollout.value_target = (
-            self._held[f"target.{name}"].view_as(rollout.value) for name in ("advantage", "value_target")
+            self._computed[name].view_as(rollout.value) for name in ("advantage", "value_target")
         )
         assert self._probe is not None
         figures = self._ledger.read()
@@ -170,7 +172,7 @@ class Learner:
             self.restore(good)
             return UpdateResult({}, self._probe, fault)
         observed = torch.randperm(rollout.num_samples, generator=self.generator)[:OBSERVED_STATES]
-        self._held.take({"observed": observed.to(self._first.device)})
+        self._observed.take({"index": observed.to(self._first.device)})
         self._functions["end"]()
         metrics = {"train/initial_log_ratio": float(self._initial_log_ratio)}
         metrics |= {name: float(values.mean()) for name, values in figures.items()}
@@ -179,11 +181,11 @@ class Learner:
     def _take(self, rollout: Rollout, settings: Settings) -> None:
         """Put everything that the functions read to its place."""
         samples, device = rollout.num_samples, rollout.action.device
-        if sum(self._sizes) != samples:
-            size = self.config.minibatch_size
-            self._sizes = [min(size, samples - first) for first in range(0, samples, size)]
-            self._ledger = Ledger(self.config.num_epochs * len(self._sizes), self._initial_log_ratio)
-            self._functions = {}
+        size = self.config.minibatch_size
+        sizes = [min(size, samples - first) for first in range(0, samples, size)]
+        if sizes != self._sizes:
+            self._sizes, self._functions = sizes, {}
+            self._ledger = Ledger(self.config.num_epochs * len(sizes), self._initial_log_ratio)
         inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
         ended = rollout.terminated | rollout.truncated
         reward = rollout.reward
@@ -191,7 +193,7 @@ class Learner:
             arrays = (x.cpu().numpy() for x in (reward, ended, rollout.continues[0]))
             reward = torch.as_tensor(self.normaliser.update(*arrays), device=device)
         orders = [torch.randperm(samples, generator=self.generator) for _ in range(self.config.num_epochs)]
-        self._held.take(
+        self._given.take(
             {
                 **{f"input.{name}": value for name, value in inputs.tensors().items()},
                 "target.log_prob": rollout.log_prob.flatten(),
@@ -222,18 +224,17 @@ class Learner:
     @torch.no_grad()
     def _begin(self) -> None:
         """Advantages, and what the policy says before it changes."""
-        held, config = self._held, self.config
-        reward, value, next_value, ended = (held[n] for n in ("reward", "value", "next_value", "ended"))
+        given, config = self._given, self.config
+        reward, value, next_value, ended = (given[n] for n in ("reward", "value", "next_value", "ended"))
         advantage = advantages(reward, value, next_value, ended, config.gamma, config.gae_lambda)
-        held.take(
-            {"target.advantage": advantage.flatten(), "target.value_target": (advantage + value).flatten()}
-        )
+        target = (advantage + value).flatten()
+        self._computed.take({"advantage": advantage.flatten(), "value_target": target})
         self._first.zero_()
         self._ledger.begin()
-        index = held["order"][: self._sizes[0]]
+        index = given["order"][: self._sizes[0]]
         acted = self._evaluated(index)
         self._probe = acted.output
-        log_ratio = acted.log_prob - held["target.log_prob"].index_select(0, index)
+        log_ratio = acted.log_prob - given["target.log_prob"].index_select(0, index)
         self._initial_log_ratio.copy_(log_ratio.abs().mean())
         # The running average must see scores before the first target is made from it.
         if self.alignment is not None:
@@ -243,9 +244,10 @@ class Learner:
         """One optimiser step; losses are functions of the whole minibatch, however it is shared."""
         assert self._settings is not None
         settings, places = self._settings, torch.arange(size, device=self._first.device) + self._first
-        index = self._held["order"].index_select(0, places)
+        index = self._given["order"].index_select(0, places)
         now, scores = self.shards.evaluate(index)
-        targets = Targets(**{name: x.index_select(0, index) for name, x in self._held.part("target").items()})
+        compared = self._given.part("target") | self._computed.tensors
+        targets = Targets(**{name: x.index_select(0, index) for name, x in compared.items()})
         # Off only where no router can follow operators; a hypergraph without scores is an error inside.
         aligned = None
         if self.alignment is not None and settings.routing.source == "router":
@@ -279,13 +281,13 @@ class Learner:
     def _end(self) -> None:
         """Let running statistics see the rollout, now that nothing is compared with the old policy."""
         assert self._settings is not None
-        index = self._held["observed"]
+        index = self._observed["index"]
         sample = self._inputs().observation.map(lambda x: x.index_select(0, index))
         with observing(self.policy):
             self.policy(sample, self._settings.routing, self._settings.temperature)
 
     def _inputs(self) -> Inputs:
-        return Inputs.of(self._held.part("input"))
+        return Inputs.of(self._given.part("input"))
 
     def _evaluated(self, index: Tensor) -> ActionAndValue:
         """The policy of now on some samples."""
