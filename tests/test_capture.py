@@ -1,66 +1,235 @@
 """What a GPU captures: recorded once and replayed on other inputs, it does what plain functions do.
 
 `Tape` stands in for CUDA graphs. What the host computes within a captured function stays as it was at the
-recording, so a cell in which that happens shows another result than the plain one.
+recording, so where that happens the results differ from those of plain functions.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
-from support.models import toy
+from scipy import stats
+from support.models import batch, toy
 from support.settings import NARROW
 from support.tape import Tape
 
+from tedg.config.compose import group_options
+from tedg.learn import held
 from tedg.learn.capture import Plain
+from tedg.learn.evaluation import PolicyPlayer
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector
 from tedg.learn.stages import make_schedule
+from tedg.models import distinct
 from tedg.models.formulas import fixed_shapes
+from tedg.models.routing import Softmax
 
 CPU = torch.device("cpu")
+# Eight steps of four games in minibatches of 12, 12 and 8.
+SMALL = (*NARROW, "env.num_envs=4", "ppo.num_steps=8", "ppo.minibatch_size=12", "logic.embedding_dim=8")
+SMALL_WITHOUT_GRAPH = SMALL[:-1]
 
 
 class Training:
-    """A learner and its games, in float64."""
+    """A learner and its games, in float64, by the formulas of a GPU."""
 
     def __init__(self, capture, *overrides):
-        config, env, policy = toy(*NARROW, *overrides)
+        small = SMALL_WITHOUT_GRAPH if "logic=none" in overrides else SMALL
+        config, env, policy = toy(*small, "env.max_episode_steps=5", *overrides)
         policy.double()
-        self.capture = capture
+        self.policy = policy
         self.stages, self.budget = make_schedule(config)
         shuffling, sampling = (torch.Generator().manual_seed(seed) for seed in (0, 1))
         self.learner = Learner(policy, config.ppo, env.num_envs, shuffling, capture=capture)
         self.collector = Collector(env, policy, config.ppo.num_steps, CPU, sampling, capture=capture)
 
-    def update(self, done):
-        """One rollout and update where a share `done` of the budget is spent: (rollout, result)."""
+    def settings(self, done):
+        """Those where a share `done` of the budget is spent."""
         spent = done * self.budget.total
         stage = next(stage for stage in self.stages if spent < stage.end)
         # Exact in float32, which is what a captured optimiser keeps its rate in.
-        settings = replace(stage.settings(spent), learning_rate=2.0**-10)
+        return replace(stage.settings(spent), learning_rate=2.0**-10)
+
+    def update(self, done, spoil=lambda rollout: None):
+        """One rollout, spoilt before it is learnt from, and its update: (rollout, result)."""
+        settings = self.settings(done)
         with fixed_shapes():
             rollout = self.collector.collect(settings)
+            spoil(rollout)
             return rollout, self.learner.update(rollout, settings)
 
-    def weights(self):
-        return self.learner.parameters.value.detach().clone()
+
+def close(ours, expected, tolerance=1e-12):
+    """Asserts that no entry differs by more than `tolerance` times the largest."""
+    ours, expected = ours.detach(), expected.detach()
+    largest = float(expected.nan_to_num().abs().max())
+    torch.testing.assert_close(ours, expected, rtol=0, atol=tolerance * max(largest, 1.0), equal_nan=True)
 
 
-def same(one, other, tolerance=1e-12):
-    scale = max(float(other.abs().max()), 1.0)
-    return float((one - other).abs().max()) <= tolerance * scale
+def compare(captured, plain, shares, **spoil):
+    """Both go through the same updates, step by step alike."""
+    for done in shares:
+        (again, replayed), (rollout, result) = captured.update(done, **spoil), plain.update(done, **spoil)
+        assert torch.equal(again.action, rollout.action)
+        for name in ("log_prob", "value", "next_value", "soft_alpha", "advantage"):
+            close(getattr(again, name), getattr(rollout, name))
+        close(captured.learner.parameters.value, plain.learner.parameters.value)
+        for ours, expected in zip(captured.policy.buffers(), plain.policy.buffers(), strict=True):
+            close(ours.double(), expected.double())
+        assert replayed.fault == result.fault
+        assert replayed.metrics == pytest.approx(result.metrics, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("overrides", [("fusion=cross_attn", "stage=curriculum")])
-def test_replayed_updates_equal_plain_ones(overrides):
-    plain, captured = Training(Plain(), *overrides), Training(Tape(), *overrides)
-    for done in (0.0, 0.1, 0.4, 0.5, 0.8, 0.9):
-        (rollout, result), (again, replayed) = plain.update(done), captured.update(done)
-        assert torch.equal(rollout.action, again.action)
-        assert same(again.log_prob, rollout.log_prob)
-        assert same(again.next_value, rollout.next_value)
-        assert same(captured.weights(), plain.weights()), f"after {done} of the budget"
-        assert result.metrics == pytest.approx(replayed.metrics, rel=1e-9, abs=1e-12)
+FUSIONS = (
+    ("fusion=cross_attn",),
+    ("fusion=concat",),
+    ("fusion=cross_attn", "fusion/gate=entmax"),
+    ("fusion=cross_attn_headgate",),
+    ("fusion=concat_tokens",),
+    ("fusion=cross_attn", "fusion/gate=random_topk"),
+    ("fusion=cross_attn_dense",),
+    ("fusion=concat_matched",),
+    ("fusion=cross_attn", "fusion/gate=none"),
+)
+ROUTINGS = ("stage", "entmax", "sparsemax", "symbolic", "topk_softmax", "uniform", "softmax")
+STAGES = ("curriculum", "warmup", "transition", "finetune")
+
+
+def cells(count):
+    """Every option of every group beside several of each other group."""
+    for number in range(count):
+        routing = ROUTINGS[number % len(ROUTINGS)]
+        yield (
+            *FUSIONS[number % len(FUSIONS)],
+            f"routing={routing}",
+            f"stage={STAGES[number % len(STAGES)]}",
+            "vision=state" if number % 3 == 2 else "vision=glyph",
+            "logic=none" if number % 5 == 4 and routing != "symbolic" else "logic=hypergraph_gat",
+            "policy.dropout=0.1" if number % 4 == 3 else "policy.dropout=0",
+        )
+
+
+def test_cells_are_of_all_options():
+    """`tests/every_cell.py --captured` tries all that compose."""
+    _, options = group_options()
+    names = {override for cell in cells(28) for override in cell}
+    for group in ("fusion", "fusion/gate", "routing", "vision", "logic", "stage"):
+        missing = {f"{group}={option}" for option in options[group]} - names
+        assert missing <= {"fusion/gate=topk"}, missing  # cross_attn's own
+
+
+@pytest.mark.more_than_first(1)
+@pytest.mark.parametrize("cell", list(cells(28)), ids=" ".join)
+def test_replayed_updates_equal_plain_ones(cell):
+    tape = Tape()
+    whole = "stage=curriculum" in cell
+    compare(Training(tape, *cell), Training(Plain(), *cell), (0.1, 0.5, 0.6, 0.9) if whole else (0.2, 0.7))
+    assert tape.told == []
+    assert (
+        tape.recorded >= 5
+    )  # two groups of games, the value, before, with and after minibatches of two sizes
+
+
+@pytest.mark.more
+def test_an_annealed_exponent_is_read_anew(monkeypatch):
+    """The same recording serves all exponents between softmax and sparsemax; this is what shows a leak."""
+    overrides = ("routing=entmax", "stage=transition")
+    tape = Tape()
+    captured, plain = Training(tape, *overrides), Training(Plain(), *overrides)
+    compare(captured, plain, (0.3,))
+    recorded = tape.recorded
+    compare(captured, plain, (0.6,))
+    assert tape.recorded == recorded
+    numbers = held.HeldSettings.take
+    monkeypatch.setattr(held.HeldSettings, "take", lambda own, settings: own._held or numbers(own, settings))
+    with pytest.raises(AssertionError):
+        compare(captured, plain, (0.9,))
+
+
+def nan_rewards(rollout):
+    """A fault."""
+    rollout.reward[3, 1] = math.nan
+
+
+@pytest.mark.more
+def test_a_fault_rolls_a_captured_update_back():
+    captured, plain = Training(Tape()), Training(Plain())
+    compare(captured, plain, (0.1,))
+    before = captured.learner.parameters.value.detach().clone()
+    compare(captured, plain, (0.2,), spoil=nan_rewards)
+    assert torch.equal(captured.learner.parameters.value, before)
+    compare(captured, plain, (0.3,))
+
+
+@pytest.mark.more
+@pytest.mark.parametrize(("first", "second"), [(Tape, Plain), (Plain, Tape), (Tape, Tape)])
+def test_a_state_moves_between_captured_and_plain_learners(first, second):
+    """What a checkpoint holds; the games of the new ones are others, so both get the same rollouts."""
+    one, other = Training(first()), Training(second())
+    compare(one, one, ())
+    for done in (0.1, 0.2):
+        one.update(done)
+    other.learner.restore(one.learner.state())
+    other.learner.generator.set_state(one.learner.generator.get_state())
+    settings = one.settings(0.3)
+    with fixed_shapes():
+        rollout = one.collector.collect(settings)
+        results = [training.learner.update(rollout, settings) for training in (one, other)]
+    close(other.learner.parameters.value, one.learner.parameters.value)
+    assert results[0].metrics == pytest.approx(results[1].metrics, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.more
+def test_what_cannot_be_captured_runs_plainly_and_says_so(monkeypatch):
+    """As with a hypergraph of more pairs than are all computed with."""
+    monkeypatch.setattr(distinct, "MAX_FIXED", 1000)
+    monkeypatch.setattr("tedg.models.logic.MAX_REMEMBERED", 1000)
+    tape = Tape()
+    compare(Training(tape), Training(Plain()), (0.1, 0.2))
+    assert any("not captured as a CUDA graph" in line and "nonzero" in line for line in tape.told)
+
+
+def test_captured_games_are_played_alike():
+    """The player of held-out games."""
+    config, env, policy = toy(*SMALL)
+    stages, _ = make_schedule(config)
+    settings = stages[0].settings(0)
+    players = [PolicyPlayer(policy, settings, CPU, 3, capture) for capture in (Tape(), Plain())]
+    observation = env.reset()
+    with fixed_shapes():
+        for _ in range(5):
+            actions, expected = (player.act(observation) for player in players)
+            assert actions.tolist() == expected.tolist()
+            observation = env.step(actions).observation
+
+
+def test_the_race_draws_from_the_policy():
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0], dtype=torch.float64)
+    race = torch.empty(100_000, 5).exponential_(generator=generator)
+    counts = torch.bincount((probs / race).argmax(dim=1), minlength=5)
+    assert counts[4] == 0
+    assert stats.chisquare(counts[:4], 100_000 * probs[:4]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+def test_formulas_of_a_gpu_give_the_cpus_values_and_gradients(fusion):
+    _, env, policy = toy(*NARROW, f"fusion={fusion}")
+    policy.double()
+    for parameter in policy.parameters():  # biases of 0 would put bare stone on relu's kink
+        parameter.data += 0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    observation = batch(env, policy)
+    results = []
+    for formulas in (fixed_shapes, torch.enable_grad):
+        policy.zero_grad()
+        with formulas():
+            output = policy(observation, Softmax(), 1.0)
+            (output.policy_logits.square().sum() + output.value.square().sum()).backward()
+        gradients = [p.grad for p in policy.parameters() if p.grad is not None]
+        results.append([output.policy_logits.detach(), output.value.detach(), *gradients])
+    assert len(results[0]) == len(results[1]) > 20
+    for ours, expected in zip(*results, strict=True):
+        close(ours, expected)

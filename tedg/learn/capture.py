@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -58,11 +59,12 @@ class CudaGraphs:
 
 
 def recorded_once(
-    function: Function, changes: Changes, record: Callable[[Function], Function], tell: Tell
+    function: Function, changes: Changes, record: Callable[[Function, Function], Function], tell: Tell
 ) -> Function:
-    """A function that records `function` when it is first called, after it has been tried out.
+    """A function that has `record` make another one of `function` when it is first called, and calls that.
 
-    Where `record` raises RuntimeError it calls `function` itself, and tells why.
+    `record` is given `function`, and what undoes a call of it; it may call both. Where it raises RuntimeError
+    the function runs as it is, and `tell` is told why.
     """
     run: Function | None = None
 
@@ -70,27 +72,29 @@ def recorded_once(
         nonlocal run
         if run is None:
             kept = [(tensor, tensor.clone()) for tensor in changes()]
+            undo = partial(_put_back, kept)
             try:
-                run = record(function)
+                run = record(function, undo)
             except RuntimeError as error:
+                run = function
+                undo()
                 tell(
                     f"not captured as a CUDA graph, and slower for it: {_first_line(error)} "
                     "(a part must not look at values on the host, see docs/performance.md)"
                 )
-                run = function
-            _put_back(kept)
         run()
 
     return call
 
 
-def cuda_graph(function: Function) -> Function:
+def cuda_graph(function: Function, undo: Function) -> Function:
     """Try `function` out and capture it; returns what replays it. RuntimeError where that cannot be done."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
             function()
+            undo()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()

@@ -89,10 +89,12 @@ class Tape:
 
         return by_the_formulas_of_a_gpu
 
-    def _record(self, function: Function) -> Function:
+    def _record(self, function: Function, undo: Function) -> Function:
         function()
+        undo()
         with _Recorder() as recorder:
             function()
+        undo()
         self.recorded += 1
         return partial(_replay, recorder.operations)
 
