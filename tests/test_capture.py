@@ -7,17 +7,19 @@ recording, so where that happens the results differ from those of plain function
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from scipy import stats
 from support.models import batch, toy
-from support.settings import NARROW
+from support.settings import NARROW, TINY
 from support.tape import Tape
 
-from tedg.config.compose import group_options
-from tedg.learn import held
+from tedg.config.compose import compose, group_options
+from tedg.errors import Stopped
+from tedg.learn import held, trainer
 from tedg.learn.capture import Plain
 from tedg.learn.evaluation import PolicyPlayer
 from tedg.learn.ppo import Learner
@@ -26,6 +28,8 @@ from tedg.learn.stages import make_schedule
 from tedg.models import distinct
 from tedg.models.formulas import fixed_shapes
 from tedg.models.routing import Softmax
+from tedg.signals import StopFlag
+from tedg.watch.console import QuietConsole
 
 CPU = torch.device("cpu")
 # Eight steps of four games in minibatches of 12, 12 and 8.
@@ -233,3 +237,40 @@ def test_formulas_of_a_gpu_give_the_cpus_values_and_gradients(fusion):
     assert len(results[0]) == len(results[1]) > 20
     for ours, expected in zip(*results, strict=True):
         close(ours, expected)
+
+
+@pytest.mark.more
+def test_a_captured_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Games, weights and evaluation, through the trainer; and nothing in a run's id says that it was captured."""
+    tapes = []
+
+    def taped(*_):
+        tapes.append(Tape())
+        return tapes[-1]
+
+    monkeypatch.setattr(trainer, "make_capture", taped)
+    config = compose([*TINY, "budget.env_steps=256", "init_from=none"]).config
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for run_dir in (whole, stopped):
+        run_dir.mkdir()
+    trainer.train(config, whole, None, QuietConsole(), StopFlag())
+    stop = StopFlag()
+    with pytest.raises(Stopped):
+        trainer.train(config, stopped, None, Stopping(stop, 2), stop)
+    trainer.train(config, stopped, None, QuietConsole(), StopFlag())
+    for name in ("metrics.jsonl", "games.csv"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    assert all(tape.recorded and tape.told == [] for tape in tapes)
+
+
+class Stopping(QuietConsole):
+    """Asks for the end after some updates."""
+
+    def __init__(self, stop, after):
+        super().__init__()
+        self.stop, self.left = stop, after
+
+    def update(self, progress):
+        self.left -= 1
+        if not self.left:
+            self.stop.request(signal.SIGTERM)
