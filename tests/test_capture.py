@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import signal
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,14 +15,13 @@ from scipy import stats
 from support.models import batch, toy
 from support.settings import NARROW, TINY
 from support.tape import Tape
+from support.training import SMALL, Training, close, compare
 
 from tedg.config.compose import compose, group_options
 from tedg.errors import Stopped
 from tedg.learn import held, trainer
 from tedg.learn.capture import Plain
 from tedg.learn.evaluation import PolicyPlayer
-from tedg.learn.ppo import Learner
-from tedg.learn.rollout import Collector
 from tedg.learn.stages import make_schedule
 from tedg.models import distinct
 from tedg.models.formulas import fixed_shapes
@@ -32,60 +30,6 @@ from tedg.signals import StopFlag
 from tedg.watch.console import QuietConsole
 
 CPU = torch.device("cpu")
-# Eight steps of four games in minibatches of 12, 12 and 8.
-SMALL = (*NARROW, "env.num_envs=4", "ppo.num_steps=8", "ppo.minibatch_size=12", "logic.embedding_dim=8")
-SMALL_WITHOUT_GRAPH = SMALL[:-1]
-
-
-class Training:
-    """A learner and its games, in float64, by the formulas of a GPU."""
-
-    def __init__(self, capture, *overrides):
-        small = SMALL_WITHOUT_GRAPH if "logic=none" in overrides else SMALL
-        config, env, policy = toy(*small, "env.max_episode_steps=5", *overrides)
-        policy.double()
-        self.policy = policy
-        self.stages, self.budget = make_schedule(config)
-        shuffling, sampling = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-        self.learner = Learner(policy, config.ppo, env.num_envs, shuffling, capture=capture)
-        self.collector = Collector(env, policy, config.ppo.num_steps, CPU, sampling, capture=capture)
-
-    def settings(self, done):
-        """Those where a share `done` of the budget is spent."""
-        spent = done * self.budget.total
-        stage = next(stage for stage in self.stages if spent < stage.end)
-        # Exact in float32, which is what a captured optimiser keeps its rate in.
-        return replace(stage.settings(spent), learning_rate=2.0**-10)
-
-    def update(self, done, spoil=lambda rollout: None):
-        """One rollout, spoilt before it is learnt from, and its update: (rollout, result)."""
-        settings = self.settings(done)
-        with fixed_shapes():
-            rollout = self.collector.collect(settings)
-            spoil(rollout)
-            return rollout, self.learner.update(rollout, settings)
-
-
-def close(ours, expected, tolerance=1e-12):
-    """Asserts that no entry differs by more than `tolerance` times the largest."""
-    ours, expected = ours.detach(), expected.detach()
-    largest = float(expected.nan_to_num().abs().max())
-    torch.testing.assert_close(ours, expected, rtol=0, atol=tolerance * max(largest, 1.0), equal_nan=True)
-
-
-def compare(captured, plain, shares, **spoil):
-    """Both go through the same updates, step by step alike."""
-    for done in shares:
-        (again, replayed), (rollout, result) = captured.update(done, **spoil), plain.update(done, **spoil)
-        assert torch.equal(again.action, rollout.action)
-        for name in ("log_prob", "value", "next_value", "soft_alpha", "advantage"):
-            close(getattr(again, name), getattr(rollout, name))
-        close(captured.learner.parameters.value, plain.learner.parameters.value)
-        for ours, expected in zip(captured.policy.buffers(), plain.policy.buffers(), strict=True):
-            close(ours.double(), expected.double())
-        assert replayed.fault == result.fault
-        assert replayed.metrics == pytest.approx(result.metrics, rel=1e-9, abs=1e-12)
-
 
 FUSIONS = (
     ("fusion=cross_attn",),
@@ -241,7 +185,7 @@ def test_formulas_of_a_gpu_give_the_cpus_values_and_gradients(fusion):
 
 @pytest.mark.more
 def test_a_captured_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
-    """Games, weights and evaluation, through the trainer; and nothing in a run's id says that it was captured."""
+    """Games, weights and evaluation, through the trainer."""
     tapes = []
 
     def taped(*_):
