@@ -20,6 +20,7 @@ from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag, stop_on_signals
+from tedg.spelling import did_you_mean
 from tedg.store import rundir
 from tedg.store.conditions import (
     Condition,
@@ -115,6 +116,11 @@ def _runs(name: str) -> list[Path]:
         path = STUDIES / name
     if (path / rundir.CONFIG).is_file():
         return [path]
+    if not path.is_dir():
+        known = [one.name for one in STUDIES.iterdir()] if STUDIES.is_dir() else []
+        raise ConfigError(
+            f"there is no directory {name}, and no such study in {STUDIES}{did_you_mean(name, known)}"
+        )
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
     if not found:
         raise ConfigError(f"{path} is no directory of a run, and has none: there is no {rundir.CONFIG}")
@@ -195,6 +201,8 @@ def _policy_games(asked: _Asked, stop: StopFlag) -> tuple[str, Games]:
     others: Games = {}
     if condition == Condition("last", "sample", config.env.get("max_episode_steps") or 0):
         others = (read_games(directory) or {}).get(POLICY, {})  # the run's own, under these very conditions
+    for games in (known, others):
+        _forget_lost(games, asked.seeds)
     missing = [seed for seed in asked.seeds if seed not in known and seed not in others]
     if not missing:
         return stage or config.phases[-1]["name"], {**others, **known}
@@ -221,6 +229,7 @@ def _yardstick_games(asked: _Asked, path: Path, stop: StopFlag) -> dict[str, Gam
         games = read_yardsticks(path)
         for name in PLAYERS:
             known = games.setdefault(name, {})
+            _forget_lost(known, asked.seeds)
             missing = [seed for seed in asked.seeds if seed not in known]
             if not missing:
                 continue
@@ -233,6 +242,13 @@ def _yardstick_games(asked: _Asked, path: Path, stop: StopFlag) -> dict[str, Gam
             except ConfigError as error:
                 _complain(f"{name} is left out: {error}")
     return {name: played for name, played in games.items() if played}
+
+
+def _forget_lost(games: Games, seeds: range) -> None:
+    """A game that went with its process is played anew: its outcome had no part in that."""
+    for seed in seeds:
+        if seed in games and games[seed].end == "lost":
+            del games[seed]
 
 
 @contextmanager

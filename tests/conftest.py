@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def compose_tiny(tmp_path: Path) -> Callable[..., Composed]:
 def tiny_config(compose_tiny: Callable[..., Composed]) -> RunConfig:
     """The checked configuration of such a run."""
     return compose_tiny().config
+
+
+@pytest.fixture
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What decides nothing takes most of the time: test_aggregates.py and test_verdict.py look at it."""
+    from tedg.statistics import aggregates, power
+
+    monkeypatch.setattr(aggregates, "RESAMPLES", 100)
+    monkeypatch.setattr(power, "_FEW_PAIRS", 1)
+    yield
+    for cached in (power.minimal_effect, power.pairs_needed):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from tedg.run import app
 from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag
 from tedg.store.conditions import Condition, in_words, read_condition
-from tedg.store.games import read_games, read_table
+from tedg.store.games import read_games, read_table, write_games
 from tedg.store.record import read_record
 
 # Four updates of 64 env steps: warmup until 51, transition until 154, finetune until the end.
@@ -94,6 +94,19 @@ def test_only_what_is_missing_is_played(
     assert told(capsys, run_dir, "--games", 4) == rows
     assert [row["games"] for row in told(capsys, run_dir, "--games", 3)] == [3] * 4
     assert played == []
+    # A game that was lost with its worker is played anew.
+    own = read_games(run_dir) or {}
+    write_games(
+        run_dir, own | {"policy": own["policy"] | {500001: replace(own["policy"][500001], end="lost")}}
+    )
+    assert told(capsys, run_dir, "--games", 4)[0]["games"] == 4
+    assert played == [(500001,)]
+    record = read_record(run_dir)
+    assert record is not None
+    assert "lost" not in {game.end for one in record.evaluations for game in one.games}
+    played.clear()
+    assert told(capsys, run_dir, "--games", 4) == rows
+    write_games(run_dir, own)
     # Another run beside it shares the players without learning, and another cap or mode is another condition.
     other = run_dir.with_name("other-0123456789")
     shutil.copytree(trained, other)
@@ -147,7 +160,7 @@ def test_a_milestone_plays_under_the_settings_of_its_stage(
 
 
 def test_what_cannot_play_is_refused_with_what_would_help(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = refused(capsys, run_dir, "--at", 64)
     assert "has not kept its weights after 64 env steps" in said
@@ -169,7 +182,11 @@ def test_what_cannot_play_is_refused_with_what_would_help(
     assert "must be within the run's 256 env steps" in refused(capsys, run_dir, "--at", 257)
     assert "--games 0: must be at least 1" in refused(capsys, run_dir, "--games", 0)
     assert "--cap 0: must be at least 1" in refused(capsys, run_dir, "--cap", 0)
+    (tmp_path / "nothing").mkdir()
     assert "there is no config.yaml" in refused(capsys, tmp_path / "nothing")
+    monkeypatch.setattr(evaluate, "STUDIES", tmp_path)
+    said = refused(capsys, "nothign")
+    assert f"there is no directory nothign, and no such study in {tmp_path}; did you mean nothing?" in said
     result = (run_dir / "result.json").read_text()
     (run_dir / "result.json").unlink()
     assert "has not ended" in refused(capsys, run_dir)

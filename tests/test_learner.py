@@ -82,6 +82,18 @@ def test_a_frozen_hypergraph_stays_as_it_is():
         assert torch.equal(value, before[name])
 
 
+def test_a_frozen_router_stays_as_it_is_and_its_gradient_is_zero():
+    config, env, policy = toy(*NARROW)
+    policy.router.requires_grad_(False)
+    learner = Learner(policy, config.ppo, env.num_envs, torch.Generator().manual_seed(0))
+    collector = Collector(env, policy, config.ppo.num_steps, CPU, torch.Generator().manual_seed(0))
+    settings = make_schedule(config)[0][0].settings(0)
+    before = copy.deepcopy(policy.router.state_dict())
+    result = learner.update(collector.collect(settings), settings)
+    assert result.metrics["gradient/router"] == 0
+    assert all(torch.equal(value, before[name]) for name, value in policy.router.state_dict().items())
+
+
 @pytest.mark.more_than_first(1)
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_stages_learning_rate_is_the_optimisers(stage):

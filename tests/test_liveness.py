@@ -43,7 +43,8 @@ def test_attention_over_many_keys_is_alive(fusion, kept):
 def test_without_attention_nothing_is_said_about_it():
     found, _ = figures("fusion=concat")
     assert not [name for name in found if name.startswith("attention/")]
-    assert set(found) == {"gradient/router", "influence/vision", "influence/logic"}
+    influence = {f"influence/{part}" for part in ("vision", "logic", "map")}
+    assert set(found) == {"gradient/router", "router/one_hot", *influence}
 
 
 def test_both_streams_of_a_fresh_policy_have_influence():
@@ -119,3 +120,38 @@ def test_of_two_states_each_gets_the_other_ones_inputs():
     for seed in range(6):
         found = liveness(policy, batch(env, policy)[:2], settings, torch.Generator().manual_seed(seed))
         assert found["influence/vision"] > 0
+
+
+def test_the_influence_of_the_map_is_told_beside_that_of_all_that_vision_reads():
+    assert figures("vision=glyph")[0]["influence/map"] > 1e-9
+    assert "influence/map" not in figures("vision=state")[0]
+
+    def mapless(policy):
+        with torch.no_grad():
+            policy.vision.map_token.weight.zero_()
+
+    blind, _ = figures("vision=glyph", change=mapless)
+    assert blind["influence/map"] == 0.0
+    assert blind["influence/vision"] > 1e-9
+
+
+def test_states_that_are_alike_say_nothing_about_what_reads_them():
+    """Games of a few steps may all show the same: exchanging that is no sign of a dead stream."""
+    config, env, policy = toy(*NARROW, "fusion=cross_attn")
+    settings = make_schedule(config)[0][-1].settings(0)
+    states = batch(env, policy)
+    states.atoms[:] = states.atoms[:1]
+    found = liveness(policy, states, settings, torch.Generator().manual_seed(0))
+    assert "influence/logic" not in found
+    assert found["missing"].endswith("alike to logic")
+    assert found["influence/vision"] > 1e-9
+    assert found["attention/variation"] > 1e-9
+    one = states[:1].map(lambda x: x.expand(4, *x.shape[1:]))
+    assert "attention/variation" not in liveness(policy, one, settings, torch.Generator().manual_seed(0))
+
+
+def test_experts_that_act_alone_are_told():
+    assert figures("routing=sparsemax")[0]["router/one_hot"] == 0
+    alone, _ = figures("routing=topk_softmax", "routing.k=1")
+    assert alone["router/one_hot"] == 1
+    assert alone["gradient/router"] == 0

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.prepared import REPOSITORY
 from support.processes import wait_until_gone
 from support.settings import ON_NETHACK
-from test_sweeps import REPOSITORY, Sweep, table
+from support.sweep_commands import Sweep, table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
 
@@ -78,11 +79,12 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
 class Jobs(Sweep):
     """`python -m tedg.train -m hydra/launcher=slurm` in one place, again and again."""
 
+    mishaps = MISHAPS
+
     def __init__(self, root: Path, cluster: str, *overrides: str) -> None:
         root.mkdir(exist_ok=True)
         on_slurm = ("hydra/launcher=slurm", "hydra.launcher.poll_seconds=1")
         super().__init__(root, *on_slurm, *overrides, SLURM_CONF=cluster)
-        (root / "mishaps.py").write_text(MISHAPS)
         self.delayed: dict[str, float] = {}
 
     def ask(self, *command: str) -> str:

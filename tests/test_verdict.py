@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tedg.statistics import power
 from tedg.statistics.aa import resplit
 from tedg.statistics.pairs import Pairs
-from tedg.statistics.sentence import outlook, sentence
+from tedg.statistics.sentence import outlook, points, sentence
 from tedg.statistics.verdict import Contrast, Rules, Stop, Verdict, judge
 
 CALIBRATION = Path(__file__).parent.parent / "experiments/calibration"
@@ -112,21 +113,33 @@ def test_what_is_said():
     found = outlook(judged)
     assert found is not None
     assert found.points == pytest.approx(found.effect * SPREAD.std(ddof=1))
-    assert found.hours == 1.5 * found.more
+    assert found.hours == 1.5 * (10 + found.more)  # what was judged once must not go on
     assert power.fixed_power(2 / SPREAD.std(ddof=1), 10 + found.more, 0.05) >= 0.8
     assert power.fixed_power(2 / SPREAD.std(ddof=1), 9 + found.more, 0.05) < 0.8
     assert sentence(judged).startswith(
         "It is open whether V4 differs from V3 in score: difference +0 over 10"
     )
     assert sentence(judged).endswith(
-        f"would have been seen with power 0.8; {found.more} more seeds, {found.hours:g} hours at the "
-        "measured speed, would detect 2 with power 0.8."
+        f"would have been seen with power 0.8; a new study of {found.pairs} seeds ({found.hours:g} hours at "
+        "the measured speed) would detect 2 with power 0.8."
     )
+    open_ended = Rules("score", detect=2.0, stop=Stop.ANYTIME, planned=tuple(range(90)))
+    assert " more seeds (" in sentence(one(SPREAD, open_ended, hours=1.5))
+    ends = dataclasses.replace(open_ended, planned=tuple(range(12)))
+    assert "a new study of " in sentence(one(SPREAD, ends, hours=1.5))
+
+
+def test_numbers_are_written_out():
+    assert [points(x) for x in (0.01234, 12.34, 999.4, 999.6, 1234.5)] == [
+        "0.0123", "12.3", "999", "1,000", "1,234"
+    ]  # fmt: skip
+    assert "difference +1,000 over 10 paired seeds" in sentence(one(SPREAD + 1000))
+    assert "(one pair has no interval, " in sentence(one(np.array([3.0])))
 
 
 def test_too_few_seeds_are_told_how_many_it_takes():
     judged = judge([contrast([1, 2, 4, 3])] * 5, Rules("score", detect=4.0))[0]
-    assert "4 pairs can never decide it, at least 8 are needed" in sentence(judged)
+    assert "4 pairs can never decide it: at least 8 are needed, 4 more" in sentence(judged)
     assert "p = 0.62 after Holm over 5 contrasts" in sentence(judged)
 
 

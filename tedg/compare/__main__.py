@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tedg.errors import DONE, INTERRUPTED, TedgError
@@ -47,11 +49,12 @@ def run(arguments: Sequence[str]) -> int:
             said, data = [str(rate)], content(rate)
         else:
             report = compare(study, asked)
-            said, data = list(text.lines(report)), content(report)
-        if given.json is not None:
-            write_text(Path(given.json), json.dumps(data, indent=2, allow_nan=False) + "\n")
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            said, data = list(text.lines(report, width)), content(report)
         for line in said:
             print(inert(line))
+        if given.json is not None:
+            write_text(Path(given.json).expanduser(), json.dumps(data, indent=2, allow_nan=False) + "\n")
     except TedgError as error:
         print(inert(f"error: {error}"), file=sys.stderr)
         return error.exit_code
@@ -90,17 +93,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text.replace("_", ""))
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number of steps")
-    return value
+    with suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is no positive number of steps")
 
 
 def _points(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is no positive number")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logg
 
 def group(records: Sequence[RunRecord], by: str) -> Arms:
     """Runs by the option of group `by`, or by the value of a dotted key. ConfigError for neither."""
+    if by == "seed":
+        raise ConfigError("--by seed: runs are paired by their seeds, so seeds cannot be the arms")
     arms: Arms = {}
     values = values_of(records, by)
     missing = values.count(None)
@@ -36,7 +38,9 @@ def choose(records: Sequence[RunRecord]) -> str:
     """The group whose options differ between the runs; ConfigError where it is not one."""
     names = dict.fromkeys((*(name for record in records for name in record.options), *_PARTS))
     values = {name: values_of(records, name) for name in names}
-    found = [name for name, own in values.items() if None not in own and len(set(own)) > 1]
+    found = [
+        name for name, own in values.items() if name not in _ASIDE and None not in own and len(set(own)) > 1
+    ]
     # `arm` decides other groups, and fusion whether there is a gate.
     if "arm" in found:
         return "arm"

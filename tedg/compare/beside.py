@@ -19,7 +19,8 @@ from tedg.store.record import RunRecord
 
 PLAYERS = ("random", "random_legal", "script")
 _TAUS = 21  # heights of a performance profile
-_LEAST = {"score": 0.0, "length": 0.0, "depth": 0.0}  # metrics that have a least value
+_LEAST = ("score", "length", "depth")  # metrics that have a least value
+_CURVES = {"score": "mean_score", "return": "mean_return"}
 # What tells attention from what comes with it.
 _CONFOUNDS = {
     "concat_matched": "V3 of V4's size, which tells attention from parameters",
@@ -58,8 +59,9 @@ def controls(runs: Sequence[RunRecord], measure: Measure) -> list[Control]:
         games = next((one for run in runs if (one := measure.games(run, player)) is not None), None)
         if games is not None:
             values = measure.values(games)
-            least = _LEAST.get(measure.metric)
-            mean = _mean(values) if least is None else mean_of_games(values, least=least)
+            mean = _mean(values)
+            if measure.metric in _LEAST:
+                mean = mean_of_games(values, least=min(0.0, float(values.min())))
             found.append(Control(player, len(values), mean))
     return found
 
@@ -75,8 +77,8 @@ def above_controls(arms: Sequence[Arm], players: Sequence[Control], measure: Mea
         if below:
             names = " and ".join(f"{player.player} ({player.mean.value:.1f})" for player in below)
             yield (
-                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}: whether it "
-                "has learnt comes before how it compares"
+                f"warning: {one.name} ({one.mean.value:.1f}) is not shown to be above {names}, so it may "
+                "have learnt nothing"
             )
 
 
@@ -90,9 +92,11 @@ def confounds(records: Sequence[RunRecord], arms: Arms, shown: Iterable[str]) ->
                 yield f"{name} is missing ({what})"
 
 
-def of_curves(runs: Sequence[RunPair]) -> Curves | None:
-    """What the score's learning curves say; None where a run is too short to have one."""
-    curves = [_curve(run) for pair in runs for run in pair]
+def of_curves(runs: Sequence[RunPair], measure: Measure) -> Curves | None:
+    """What learning curves say; None where a run is too short to have one, or the metric has none."""
+    if measure.metric not in _CURVES:
+        return None
+    curves = [_curve(run, measure) for pair in runs for run in pair]
     try:
         found = areas(curves)
     except ValueError:
@@ -102,11 +106,12 @@ def of_curves(runs: Sequence[RunPair]) -> Curves | None:
     return Curves(area, found.first, found.last, crossing(curves[0::2], curves[1::2]))
 
 
-def _curve(run: RunRecord) -> tuple[Floats, Floats]:
+def _curve(run: RunRecord, measure: Measure) -> tuple[Floats, Floats]:
+    heights = getattr(run.curve, _CURVES[measure.metric])
     points = [
-        (steps, score)
-        for steps, score in zip(run.curve.env_steps, run.curve.mean_score, strict=True)
-        if score is not None
+        (steps, height)
+        for steps, height in zip(run.curve.env_steps, heights, strict=True)
+        if height is not None and (measure.at is None or steps <= measure.at)
     ]
     table = np.array(points, float).reshape(-1, 2)
     return table[:, 0], table[:, 1]

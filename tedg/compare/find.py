@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,30 @@ from tedg.errors import ConfigError, StorageError
 from tedg.files import kept_in
 from tedg.run.record import record_of
 from tedg.store.record import RunRecord
-from tedg.store.rundir import RESULT
-from tedg.store.study import read_study
+from tedg.store.rundir import CHECKPOINTS, MILESTONES, RESULT
+from tedg.store.study import plan_digest, read_study
 from tedg.study.cells import cells, find_study
 
 _ENDED = ("done", "diverged", "pruned")
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The plan's digest and, where study.json tells them, when it was written, with which code, and how many
+    runs had ended before.
+    """
+
+    digest: str
+    written: str | None = None
+    training_code: str | None = None
+    runs_done_before: int = 0
+
+
+@dataclass(frozen=True)
 class Study:
-    """`place` is its folder, as commands take it. `unfinished` are cells as `tedg.study show` prints them;
-    `planned_code` is the digest of the code when the plan was written, None where that is unknown.
+    """`place` is its folder, as commands take it; `command` is the one that trained it, where that is known.
+
+    `unfinished` are cells as `tedg.study show` prints them, `no_weights` the ids of runs without any here.
     """
 
     name: str
@@ -32,9 +47,10 @@ class Study:
     records: tuple[RunRecord, ...]
     unfinished: tuple[str, ...] = ()
     plan: PlanConfig | None = None
-    planned_code: str | None = None
+    planned: Planned | None = None
     notes: tuple[str, ...] = ()
-    command: str = "python -m tedg.train -m ..."
+    command: str | None = None
+    no_weights: frozenset[str] = frozenset()
 
 
 def find(root: Path, name: str, experiments: Path) -> Study:
@@ -43,11 +59,12 @@ def find(root: Path, name: str, experiments: Path) -> Study:
     places = (kept_in(experiments, folder.name), folder / "runs", folder)
     ended = {one.parent.name: one.parent for place in places for one in sorted(place.glob(f"*/{RESULT}"))}
     records: dict[str, RunRecord] = {}
+    places_of: dict[str, Path] = {}
     notes = []
     for directory in ended.values():
         try:
             record = record_of(directory)
-            records[record.run_id] = record
+            records[record.run_id], places_of[record.run_id] = record, directory
         except StorageError as error:
             notes.append(f"a run is left out: {error}")
     every = cells(folder, experiments)
@@ -56,7 +73,10 @@ def find(root: Path, name: str, experiments: Path) -> Study:
         why = f"; not finished: {few(unfinished)}" if unfinished else "; " + notes[0] if notes else ""
         raise ConfigError(f"{folder.name} has no finished run to compare{why}")
     content = read_study(folder)
-    plan, code, more = plan_of(content, list(records.values()))
+    plan, planned, more = plan_of(content, list(records.values()))
+    counts = Counter(str(directory.parent) for directory in places_of.values())
+    if len(counts) > 1:
+        notes.append("the runs are " + " and ".join(f"{n} of {place}" for place, n in counts.items()))
     commands = content["commands"]
     return Study(
         folder.name,
@@ -64,16 +84,21 @@ def find(root: Path, name: str, experiments: Path) -> Study:
         tuple(records.values()),
         unfinished,
         plan,
-        code,
+        planned,
         (*notes, *more),
-        *(commands[-1:] if commands else ()),
+        commands[-1] if commands else None,
+        frozenset(run_id for run_id, place in places_of.items() if not _has_weights(place)),
     )
+
+
+def _has_weights(directory: Path) -> bool:
+    return any((directory / name).is_dir() for name in (CHECKPOINTS, MILESTONES))
 
 
 def plan_of(
     content: Mapping[str, Any], records: Sequence[RunRecord]
-) -> tuple[PlanConfig | None, str | None, list[str]]:
-    """The plan of study.json, else the one that all runs carry; the code then; what is odd about it.
+) -> tuple[PlanConfig | None, Planned | None, list[str]]:
+    """The plan of study.json, else the one that all runs carry; what is known of it; what is odd about it.
 
     The plan that was there first counts. Raises ConfigError for one that cannot be read.
     """
@@ -86,17 +111,31 @@ def plan_of(
         if len(plans) > 1:
             keys = ", ".join(dict.fromkeys(key for plan in plans[1:] for key in plans[0].differing(plan)))
             return None, None, [f"the runs carry {len(plans)} different plans (in {keys}), so none counts"]
-        return plans[0], None, []
+        content = json.loads(json.dumps(asdict(plans[0])))
+        return plans[0], Planned(plan_digest(content)), []
     plan, notes = _read(stored["content"]), []
     for altered in content.get("altered_plans", ()):
         keys = ", ".join(plan.differing(_read(altered["content"])))
-        notes.append(f"the plan was altered on {altered['written'][:10]} ({keys}); the first one counts")
-    return plan, stored.get("training_code"), notes
+        notes.append(
+            f"the plan was altered on {altered['written'][:10]} ({keys}; plan {altered['digest'][:10]}); the "
+            "first one counts"
+        )
+    if done := stored.get("runs_done_before"):
+        notes.append(f"{count_runs(done)} had ended when the plan was written down")
+    known = {
+        name: stored[name] for name in ("written", "training_code", "runs_done_before") if name in stored
+    }
+    return plan, Planned(stored["digest"], **known), notes
 
 
 def under_plan(record: RunRecord, plan: PlanConfig) -> bool:
     """Whether the run was begun under this plan."""
     return record.config.get("plan") is not None and _plan(record) == plan
+
+
+def count_runs(count: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} run{'s' * (count > 1)}"
 
 
 def few(names: Sequence[str], most: int = 5) -> str:

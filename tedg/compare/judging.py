@@ -10,11 +10,12 @@ import numpy as np
 from tedg.compare import liveness
 from tedg.compare.arms import Arms, choose, group
 from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
-from tedg.compare.find import Study, few, under_plan
+from tedg.compare.find import Study, count_runs, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
 from tedg.compare.report import Outcome, Report
-from tedg.compare.unlike import mixed_code, unlike
+from tedg.compare.unlike import mixed_code, to_play, unlike
+from tedg.config.plan import PlanConfig
 from tedg.errors import ConfigError
 from tedg.statistics import sign_flip
 from tedg.statistics.aggregates import improvement, iqm_difference
@@ -39,10 +40,12 @@ def compare(study: Study, asked: Asked) -> Report:
     plan = study.plan
     by = asked.by or (plan.by if plan is not None else choose(study.records))
     arms = group(study.records, by)
+    _within_the_budget(study.records, asked.at)
     every = questions(arms, by, asked, plan)
     early = _early(study, every, arms)
     if early is not None and not asked.peek:
-        raise ConfigError(f"{early}; an earlier look is made by --peek, and gives no verdict")
+        rest = f"; to train the rest: {study.command}" if study.command is not None else ""
+        raise ConfigError(f"{early}{rest}; an earlier look is made by --peek, and gives no verdict")
     outcomes = [
         outcome
         for role in Role
@@ -54,24 +57,29 @@ def compare(study: Study, asked: Asked) -> Report:
         outcomes = [one for one in outcomes if one.at == asked.at]
         measures = {measure: None for measure in measures if measure.at == asked.at}
     shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
-    described = [
-        found for of in measures for name in shown if (found := arm(name, arms[name], of)) is not None
-    ]
-    players = controls([run for name in shown for run in arms[name]], next(iter(measures)))
+    ran = {name: [run for run in arms[name] if plan is None or run.seed in plan.seeds] for name in shown}
+    by_measure = [[found for name in shown if (found := arm(name, ran[name], of))] for of in measures]
+    described, latest = [one for found in by_measure for one in found], by_measure[-1]
+    players = controls([run for runs in ran.values() for run in runs], next(iter(measures)))
     return Report(
         study.name,
         plan.question if plan is not None else None,
         by,
-        plan is not None,
+        study.planned,
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
-        plan.stop if plan is not None else "fixed",
-        tuple(_notes(study, arms, shown, early))
-        + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
+        plan.stop if plan is not None else None,
+        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(latest, players, every[0].measure)),
         tuple(outcomes),
         tuple(described),
         tuple(players),
     )
+
+
+def _within_the_budget(records: Sequence[RunRecord], at: int | None) -> None:
+    longest = max(run.env_steps for run in records)
+    if at is not None and at > longest:
+        raise ConfigError(f"--at {at}: no run has so many env steps, the longest has {longest:,}")
 
 
 def rules(study: Study, metric: str, detect: float | None) -> Rules:
@@ -99,8 +107,10 @@ def _family(
 def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     plan = study.plan
     allow = plan.allow if plan is not None else ()
-    found = paired(question, arms, plan.seeds if plan is not None else None, study.place, study.command)
-    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
+    found = paired(question, arms, study)
+    refused = (*found.refused, *unlike(found.runs, question.measure, by, allow))
+    more = to_play(found.runs, question.measure, study.place)
+    found = replace(found, remedies=(*found.remedies, *more))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
     some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
@@ -117,12 +127,14 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
     refused = _no_verdict(one, judgement, study, early)
     void = [finding for finding in one.dead if finding.void]
-    verdict = None if refused else Verdict.VOID if void else judgement.verdict
+    # Seeds that are missing may come; a part that is dead stays so, however many do.
+    verdict = Verdict.VOID if void else None if refused else judgement.verdict
     exploratory = _exploratory(study, one)
     names = (question.variant, question.baseline)
     notes = [*found.notes, *([exploratory] if exploratory and study.plan is not None else [])]
     notes += [more] if (more := same_otherwise(runs, by)) else []
-    in_family = question.role is not Role.OUTSIDE
+    notes += [more] if (more := _waiting(found.pairs.seeds, pairs.seeds, study.plan)) else []
+    tested = bool(pairs.seeds) and not refused  # a p would be a verdict for whoever wants one
     return Outcome(
         *names,
         name,
@@ -136,17 +148,18 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
         tuple(map(float, pairs.difference)),
         judgement.difference,
         judgement.contrasts,
-        judgement.p if pairs.seeds and in_family else None,
-        judgement.p_holm if pairs.seeds and in_family else None,
-        judgement.p_equivalent if pairs.seeds and in_family else None,
+        judgement.p if tested else None,
+        judgement.p_holm if tested else None,
+        judgement.p_equivalent if tested else None,
         iqm_difference(pairs.baseline, pairs.variant) if pairs.seeds else None,
         improvement(pairs.baseline, pairs.variant) if pairs.seeds else None,
-        of_curves(runs) if runs else None,
+        of_curves(runs, question.measure) if runs else None,
         outlook(judgement),
         (
             *map(str, one.dead),
             *liveness.unknown([other for _, other in runs], [base for base, _ in runs], names),
         ),
+        found.remedies if verdict is None else (),
     )
 
 
@@ -158,7 +171,11 @@ def _no_verdict(one: _Looked, judgement: Judgement, study: Study, early: str | N
     elif early is not None:
         reasons.append(f"this is an early look: {early}")
     elif study.plan is not None and fixed and one.found.missing and not one.refused:
-        reasons.append(f"{len(one.found.missing)} planned pairs are missing")
+        gone = one.found.missing
+        reasons.append(
+            f"{len(gone)} of {len(study.plan.seeds)} planned pairs {'is' if len(gone) == 1 else 'are'} "
+            f"missing (seed{'s' * (len(gone) > 1)} {few([str(seed) for seed in gone])})"
+        )
     least = sign_flip.seeds_to_decide(judgement.contrasts, judgement.rules.alpha)
     if fixed and n < least and not (one.refused and not n):
         several = f"/{judgement.contrasts}" if judgement.contrasts > 1 else ""
@@ -184,16 +201,29 @@ def _exploratory(study: Study, one: _Looked) -> str | None:
     )
 
 
+def _waiting(finished: Sequence[int], counted: Sequence[int], plan: PlanConfig | None) -> str | None:
+    """Which pairs are there and do not count, under `stop: anytime`."""
+    if plan is None or len(finished) == len(counted):
+        return None
+    first = plan.seeds[len(counted)]
+    n = len(finished) - len(counted)
+    return (
+        f"{n} finished pair{'s' * (n > 1)} wait{'s' * (n == 1)} for seed {first}, which comes before in the "
+        "plan and is not finished in both arms"
+    )
+
+
 def _sentence(
     judgement: Judgement, refused: Sequence[str], void: Sequence[liveness.Finding], exploratory: bool
 ) -> str:
     contrast = judgement.contrast
     what = f"{contrast.variant} against {contrast.baseline} in {judgement.rules.metric}"
+    if void:
+        nor = f" Nor would there be a verdict: {'; '.join(refused)}." if refused else ""
+        return f"The comparison is void, {what}: {'; '.join(map(str, void))}.{nor}"
     if refused:
         told = f"; {figures(judgement, tested=False)}" if judgement.difference is not None else ""
         return f"No verdict on {what}{told}: {'; '.join(refused)}."
-    if void:
-        return f"The comparison is void, {what}: {'; '.join(map(str, void))}."
     return f"{'Exploratory: ' if exploratory else ''}{sentence(judgement)}"
 
 
@@ -202,7 +232,8 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     plan = study.plan
     if plan is None:
         count = len(study.unfinished)
-        return f"{count} runs of {study.name} are not finished: {few(study.unfinished)}" if count else None
+        unfinished = f"{count_runs(count)} of {study.name} {'is' if count == 1 else 'are'} not finished"
+        return f"{unfinished}: {few(study.unfinished)}" if count else None
     if plan.stop == "anytime":
         return None
     wanted = {name for one in every if one.role is not Role.OUTSIDE for name in (one.variant, one.baseline)}
@@ -232,16 +263,16 @@ def _notes(
     if early is not None:
         yield f"early look, no verdict: {early}"
     elif study.unfinished:
-        yield f"{len(study.unfinished)} runs are not finished: {few(study.unfinished)}"
+        yield f"not finished: {few(study.unfinished)}"
     runs = [run for name in shown for run in arms[name]]
     if (mixed := mixed_code(runs)) is not None:
         yield mixed
-    if study.planned_code is not None:
-        others = sum(run.training_code != study.planned_code for run in runs)
+    if study.planned is not None and study.planned.training_code is not None:
+        others = sum(run.training_code != study.planned.training_code for run in runs)
         if others:
             yield f"{others} of {len(runs)} runs were trained by other code than the study was planned with"
     if failed := [run.name for run in runs if run.learns is False]:
-        yield f"{len(failed)} runs failed their check for learning: {few(failed)}"
+        yield f"{count_runs(len(failed))} failed the check for learning: {few(failed)}"
     yield from confounds(study.records, arms, shown)
 
 

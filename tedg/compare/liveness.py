@@ -17,13 +17,14 @@ from tedg.store.record import RunRecord
 MAX_LOG_RATIO = 1e-5
 MIN_INFLUENCE = 1e-3  # nats, as in conf/check: below it a stream hardly takes part
 
-# Weights that may become exactly one-hot by learning, and pass no gradient then.
-_MAY_SATURATE = ("Sparsemax", "AnnealedEntmax", "TopKSoftmax", "EntmaxGate")
+# Routings that may become one-hot by learning, and pass no gradient then; for runs without that figure.
+_MAY_SATURATE = ("Sparsemax", "AnnealedEntmax", "TopKSoftmax")
 _NO_ROUTER = ("Uniform", "Symbolic")  # nothing is learnt by a router there, and that is the arm's point
 
 _OF_STATES = ("influence/vision", "influence/logic", "attention/variation")  # compare states
 
 Says = Callable[[RunRecord], bool | None]  # whether a run shows a part dead; None: it has no such figure
+Excused = Callable[[RunRecord], bool]  # whether learning could have brought that about
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ def findings(
         return found
     parts = named_parts(variant[0].config, baseline[0].config)
     for name, runs in zip(names, (variant, baseline), strict=True):
-        found += _log_ratio(name, runs)
         for part in parts:
             found += _judged(part, name, runs)
     if "gate" in parts:
         found += _gates(variant, baseline, names)
+    for name, runs in zip(names, (variant, baseline), strict=True):
+        found += _log_ratio(name, runs)
     return found
 
 
@@ -80,7 +82,8 @@ def named_parts(variant: Mapping[str, Any], baseline: Mapping[str, Any]) -> list
     if variant["fusion"].get("_target_") != baseline["fusion"].get("_target_"):
         parts = ["attention", "vision", "logic"]  # a fusion of a dead stream is none
     else:
-        parts = ["attention", "gate"] if variant["fusion"] != baseline["fusion"] else []
+        parts = ["attention"] if variant["fusion"] != baseline["fusion"] else []
+        parts += ["gate"] if variant["fusion"].get("gate") != baseline["fusion"].get("gate") else []
     parts += [part for part in ("vision", "logic") if variant[part] != baseline[part] and part not in parts]
     if (variant["stage"], variant["policy"]) != (baseline["stage"], baseline["policy"]) or _routing(
         variant
@@ -91,11 +94,12 @@ def named_parts(variant: Mapping[str, Any], baseline: Mapping[str, Any]) -> list
 
 def _judged(part: str, arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]:
     """Of several signs of the same death the first is told."""
-    for reason, says, saturates in _signs(part, runs[0]):
+    for reason, says, excused in _signs(part, runs[0]):
         known = [(run, dead) for run in runs if (dead := says(run)) is not None]
-        shown = tuple(run.run_id for run, dead in known if dead)
+        shown = [run for run, dead in known if dead]
         if shown:
-            yield Finding(part, arm, reason, shown, len(known), len(shown) == len(known) and not saturates)
+            void = len(shown) == len(known) and not all(map(excused, shown))
+            yield Finding(part, arm, reason, tuple(run.run_id for run in shown), len(known), void)
             return
     if part in ("vision", "logic") and not _off(part, runs[0]):
         key = f"influence/{part}"
@@ -105,32 +109,48 @@ def _judged(part: str, arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]
             yield Finding(part, arm, f"{key} is below {MIN_INFLUENCE:g} nats", low, len(values), False)
 
 
-def _signs(part: str, run: RunRecord) -> Iterator[tuple[str, Says, bool]]:
+def _signs(part: str, run: RunRecord) -> Iterator[tuple[str, Says, Excused]]:
     """(what is wrong, whether a run shows it, whether learning could have brought it about)."""
-    config = run.config
     if _off(part, run):
         return
     if part == "attention":
-        gate = config["fusion"].get("gate")
-        saturates = gate is not None and _class(gate) in _MAY_SATURATE
-        if gate is not None:
-            yield "attention over one key is the constant 1", _equals("attention/keys", 1), False
-            yield (
-                "attention over one kept key is the constant 1",
-                _equals("attention/promised_keys", 1),
-                False,
-            )
+        if run.config["fusion"].get("gate") is not None:
+            constant = "attention over one key is the constant 1"
+            yield constant, _equals("attention/keys", 1), _never
+            constant = "attention over one kept key is the constant 1"
+            yield constant, _equals("attention/promised_keys", 1), _never
         for name in ("W_Q", "W_K"):
-            yield f"the gradient of {name} is exactly 0", _equals(f"gradient/{name}", 0), saturates
-        yield "attention is the same in all states", _equals("attention/variation", 0), saturates
+            yield f"the gradient of {name} is exactly 0", _equals(f"gradient/{name}", 0), _one_key
+        yield "attention is the same in all states", _equals("attention/variation", 0), _one_key
     elif part == "router":
-        saturates = _class(_routing(config)[-1]) in _MAY_SATURATE
-        yield "the router receives no gradient", _equals("gradient/router", 0), saturates
+        reason = "no gradient of the policy reaches the router (gradient/router is 0)"
+        yield reason, _equals("gradient/router", 0), _one_expert
     elif part in ("vision", "logic"):
         reason = f"exchanging its inputs between states changes nothing (influence/{part} is 0)"
-        yield reason, _equals(f"influence/{part}", 0), False
+        yield reason, _equals(f"influence/{part}", 0), _never
+        if part == "vision":
+            reason = "exchanging the map between states changes nothing (influence/map is 0)"
+            yield reason, _equals("influence/map", 0), _never
     elif part == "gate":
-        yield "it was to drop keys and dropped none", _broken_gate, False
+        yield "it was to drop keys and dropped none", _broken_gate, _never
+
+
+def _never(run: RunRecord) -> bool:
+    return False
+
+
+def _one_key(run: RunRecord) -> bool:
+    """Whether a gate that goes by the scores kept one key of each query, in every state."""
+    return _figure(run, "attention/promised_keys") is None and _figure(run, "attention/kept_keys") == 1
+
+
+def _one_expert(run: RunRecord) -> bool:
+    """Whether a routing that goes by the scores chose one expert in every state."""
+    routing = _routing(run.config)[-1]
+    one_hot = _figure(run, "router/one_hot")
+    if one_hot is None:
+        return _class(routing) in _MAY_SATURATE
+    return bool(one_hot == 1 and routing.get("k") != 1)
 
 
 def _off(part: str, run: RunRecord) -> bool:
@@ -145,21 +165,38 @@ def _off(part: str, run: RunRecord) -> bool:
 def _gates(
     variant: Sequence[RunRecord], baseline: Sequence[RunRecord], names: tuple[str, str]
 ) -> list[Finding]:
-    """A gate that keeps every key is none. As a baseline it may stand for that; as a variant it may not."""
-    reason = "it keeps every key"
+    """A gate that keeps every key is none. As the baseline of one that drops some it may stand for that.
+
+    Against no gate it is void as well, but for one that was told to keep all: they are to be the same.
+    """
     arms = list(zip(names, (variant, baseline), strict=True))
-    keeping = {name: tuple(run.run_id for run in runs if _keeps_all(run)) for name, runs in arms}
-    both = all(len(keeping[name]) == len(runs) for name, runs in arms)
-    void = len(keeping[names[0]]) == len(variant) and (both or _has_gate(variant[0]))
-    if void:
-        return [Finding("gate", names[0], reason, keeping[names[0]], len(variant), True)]
-    return []
+    keeping = [(name, runs) for name, runs in arms if runs and all(map(_keeps_all, runs))]
+    gates = [(name, runs) for name, runs in keeping if _has_gate(runs[0])]
+    if not gates or (len(keeping) == 1 and gates[0][0] == names[1]):
+        return []
+    name, runs = gates[0]
+    told = not all(_has_gate(side[0]) for side in (variant, baseline)) and _told_to_keep_all(runs[0])
+    excused = told or all(map(_weighs_otherwise, runs))
+    return [Finding("gate", name, "it keeps every key", _ids(runs), len(runs), not excused)]
+
+
+def _ids(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    return tuple(run.run_id for run in runs)
 
 
 def _keeps_all(run: RunRecord) -> bool:
     keys, kept = run.liveness.get("attention/keys"), run.liveness.get("attention/kept_keys")
     promised = run.liveness.get("attention/promised_keys")
-    return bool(keys is not None and keys > 1 and keys == kept and promised == keys)
+    return bool(keys is not None and keys > 1 and keys == kept and promised in (None, keys))
+
+
+def _told_to_keep_all(run: RunRecord) -> bool:
+    return run.config["fusion"]["gate"].get("keep") == 1
+
+
+def _weighs_otherwise(run: RunRecord) -> bool:
+    """Whether it is no softmax even of all keys, and may learn to drop some."""
+    return _class(run.config["fusion"]["gate"]) == "EntmaxGate"
 
 
 def _broken_gate(run: RunRecord) -> bool | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tedg.compare.arms import Arms, also_differ, by_seed
-from tedg.compare.find import few
+from tedg.compare.find import Study, count_runs, few
 from tedg.compare.questions import Question
 from tedg.compare.unlike import RunPair
 from tedg.statistics.pairs import Floats, Pairs
@@ -17,17 +17,22 @@ from tedg.store.record import RunRecord
 
 @dataclass(frozen=True)
 class Paired:
-    """`missing` are planned seeds without a finished pair; `refused` forbids a verdict, `notes` do not."""
+    """`missing` are planned seeds without a finished pair; `refused` forbids a verdict, `notes` do not.
+
+    `remedies` say how to come by what is missing.
+    """
 
     runs: tuple[RunPair, ...]  # (baseline, variant) in the order of the seeds
     pairs: Pairs
     missing: tuple[int, ...]
     refused: tuple[str, ...]
     notes: tuple[str, ...]
+    remedies: tuple[str, ...] = ()
 
 
-def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place: str, command: str) -> Paired:
+def paired(question: Question, arms: Arms, study: Study) -> Paired:
     """Every seed that both arms have finished, of the planned ones where there is a plan."""
+    planned = study.plan.seeds if study.plan is not None else None
     absent = [name for name in (question.variant, question.baseline) if name not in arms]
     if absent:
         have = ", ".join(arms)
@@ -37,20 +42,24 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place:
     wanted = sorted({*baseline, *variant}) if planned is None else list(planned)
     refused: list[str] = []
     notes: list[str] = []
+    remedies: list[str] = []
     for name, runs in ((question.baseline, baseline), (question.variant, variant)):
         refused += _twice(name, runs)
         diverged = [seed for seed in wanted for run in runs.get(seed, ())[:1] if run.status == "diverged"]
         if diverged:
             refused.append(
-                f"{len(diverged)} run{'s' * (len(diverged) > 1)} of {name} diverged ({_seeds(diverged)}), "
-                "and leaving their pairs out would choose by the outcome"
+                f"{count_runs(len(diverged))} of {name} diverged ({_seeds(diverged)}), and to leave pairs "
+                "out for that would choose by the outcome"
             )
         lacking = [run for seed in wanted for run in runs.get(seed, ())[:1] if _unplayed(run, question)]
         if lacking:
             refused.append(
-                f"of {len(lacking)} runs of {name} ({_seeds([run.seed for run in lacking])}) "
-                f"{question.measure.missing(lacking[0], place, command)}"
+                f"{count_runs(len(lacking))} of {name} ({_seeds([run.seed for run in lacking])}) "
+                f"lack{'s' * (len(lacking) == 1)} {question.measure.lacked(lacking[0])}"
             )
+            remedies += _remedies(lacking, question, study)
+        if mixed := _unlike_each_other([own[0] for own in runs.values()]):
+            notes.append(f"runs of {name} differ from each other in {few(mixed)}")
         others = sorted(runs.keys() - set(wanted))
         if others:
             notes.append(f"{_seeds(others)} of {name} {_are(others)} not in the plan and left out")
@@ -65,6 +74,7 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place:
         tuple(seed for seed in wanted if seed not in done),
         tuple(refused),
         tuple(notes),
+        tuple(dict.fromkeys(remedies)),
     )
 
 
@@ -97,14 +107,33 @@ def _unplayed(run: RunRecord, question: Question) -> bool:
     return run.status != "diverged" and question.measure.games(run) is None
 
 
+def _remedies(lacking: Sequence[RunRecord], question: Question, study: Study) -> Iterator[str]:
+    able = [run for run in lacking if run.run_id not in study.no_weights]
+    if able:
+        yield question.measure.remedy(able[0], study.place, study.command)
+    if len(able) < len(lacking):
+        yield (
+            "results alone were kept of runs that lack games, and their weights are not here: where they "
+            "were trained, python -m tedg.evaluate plays the games and python -m tedg.study keep adds them; "
+            "else train them again"
+        )
+
+
+def _unlike_each_other(runs: Sequence[RunRecord]) -> list[str]:
+    """Keys in which runs of one arm differ, and should not."""
+    return list(dict.fromkeys(key for run in runs[1:] for key in also_differ(run, runs[0], "")))
+
+
 def _twice(name: str, runs: dict[int, list[RunRecord]]) -> Iterator[str]:
     double = {seed: several for seed, several in runs.items() if len(several) > 1}
     if double:
         first, second, *_ = next(iter(double.values()))
-        keys = also_differ(first, second, "") or ["the code"]
+        keys = also_differ(first, second, "")
+        same = "have the same settings; take one out of the study's folder"
+        what = f"differ in {few(keys)}; --by {keys[0]} tells them apart" if keys else same
         yield (
-            f"{name} has several runs of {_seeds(list(double))} ({first.run_id} and {second.run_id} differ "
-            f"in {few(keys)}), so it is no single arm; try --by {keys[0]}"
+            f"{name} has several runs of {_seeds(list(double))}, so it is no single arm ({first.run_id} and "
+            f"{second.run_id} {what})"
         )
 
 

@@ -53,8 +53,8 @@ class Needs:
             "to detect",
             "seeds",
             "hours",
-            "seeds if spread",
-            "anytime",
+            "cautious seeds",
+            "anytime seeds",
         )
         yield from rows(
             titles,
@@ -73,11 +73,14 @@ class Needs:
             ],
         )
         yield ""
+        contrasts = self.needs[0].contrasts
+        corrected = f", p corrected for {contrasts} contrasts" if contrasts > 1 else ""
         yield (
-            f"Power {POWER} at the level of one of {self.needs[0].contrasts} contrasts. Spread: the standard "
-            f"deviation of paired differences; in {1 - _CAUTION:.0%} of pilots of this size it is really "
-            "above the one in brackets. Hours: machine time of both arms at the pilot's speed and budget. "
-            "anytime: seeds that `stop: anytime` takes for the same power."
+            f"Seeds: pairs that detect the difference with power {POWER}{corrected}, if paired differences "
+            "scatter as in the pilot (spread: their standard deviation). Cautious seeds: if they scatter by "
+            f"the number in brackets, which the true spread exceeds in {1 - _CAUTION:.0%} of such pilots. "
+            "Anytime seeds: those of `stop: anytime`. Hours: machine time of both arms for `seeds`, at the "
+            "pilot's speed and budget."
         )
 
 
@@ -127,4 +130,4 @@ def _need(study: Study, one: Outcome, target: float, alpha: float) -> Need:
 
 
 def _count(pairs: int | None) -> str:
-    return f"over {MOST_PAIRS}" if pairs is None else str(pairs)
+    return f"over {MOST_PAIRS:,}" if pairs is None else str(pairs)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tedg.compare.find import Planned
 from tedg.compare.questions import Role
 from tedg.statistics.aggregates import Estimate, Profile
 from tedg.statistics.crossing import Crossing
@@ -21,7 +22,9 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Curves:
-    """The paired difference of mean heights of training curves from env step `first` to `last`."""
+    """The paired difference of mean heights of training curves of score (for the metric `return`, of return)
+    from env step `first` to `last`, at most to the milestone that is judged.
+    """
 
     area: Difference
     first: float
@@ -31,9 +34,10 @@ class Curves:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One contrast. `verdict` is None where `no_verdict` says why there is none.
+    """One contrast. `verdict` is None where `no_verdict` says why there is none, unless it is void.
 
-    `p_holm` and `p_equivalent` are adjusted over the `family` tests of its role, and None outside of one.
+    `p_holm` and `p_equivalent` are adjusted over the `family` tests of its role. Without a verdict there is
+    no p.
     `differences` are variant minus baseline in the order of `seeds`.
     """
 
@@ -58,6 +62,7 @@ class Outcome:
     curves: Curves | None
     outlook: Outlook | None
     liveness: tuple[str, ...]
+    remedies: tuple[str, ...]  # how to come by what is missing
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,10 @@ class Report:
     study: str
     question: str | None
     by: str
-    planned: bool
+    plan: Planned | None
     alpha: float
     delta: float | None
-    stop: str
+    stop: str | None  # None without a plan
     notes: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
     arms: tuple[Arm, ...]

@@ -33,11 +33,14 @@ class Measure:
         """The cap of the games that count for this run; 0 where its game has none."""
         return self.cap if self.cap is not None else record.config["env"].get("max_episode_steps") or 0
 
+    @property
+    def weights(self) -> str:
+        """As an evaluation names them."""
+        return LAST if self.at is None else str(self.at)
+
     def games(self, record: RunRecord, player: str = "policy") -> Evaluation | None:
         """The games that count: of the policy sampling with the weights asked for, or of another player."""
-        weights, mode = (
-            ("", "") if player != "policy" else (LAST if self.at is None else str(self.at), "sample")
-        )
+        weights, mode = (self.weights, "sample") if player == "policy" else ("", "")
         cap = self.cap_of(record)
         for one in record.evaluations:
             if (one.player, one.weights, one.mode, one.cap) == (player, weights, mode, cap) and seeds(one):
@@ -61,27 +64,38 @@ class Measure:
         when = f"at a budget of {budget:,} {unit}"
         if self.at is not None:
             when = f"after {self.at:,} of {budget:,} {unit}"
-        return f"{self.metric} ({self._games(record)}) {when}"
+        return f"{self.metric} ({_games(self.cap_of(record))}) {when}"
 
-    def _games(self, record: RunRecord) -> str:
-        cap = self.cap_of(record)
-        return f"games of {cap:,} steps" if cap else "whole games"
+    def lacked(self, record: RunRecord) -> str:
+        """The games that this run lacks, and what it has instead."""
+        when = "" if self.at is None else f" after {self.at:,} env steps"
+        caps = [
+            one.cap
+            for one in record.evaluations
+            if (one.player, one.weights, one.mode) == ("policy", self.weights, "sample")
+        ]
+        instead = f" (there are {', '.join(map(_games, caps))})" if caps else ""
+        return f"held-out {_games(self.cap_of(record))}{when}{instead}"
 
-    def missing(self, record: RunRecord, place: str, command: str) -> str:
-        """What makes the games that this run lacks."""
-        if self.at is not None and self.at not in (record.config["eval"].get("milestones") or ()):
-            elsewhere = f"paths.study={Path(place).name}_milestones"
-            return (
-                f"no weights of env step {self.at:,} were kept; a run keeps them that is trained anew: "
-                f"{command} 'eval.milestones=[{self.at}]' {elsewhere}"
-            )
+    def remedy(self, record: RunRecord, place: str, command: str | None, games: str = "") -> str:
+        """How to come by games that this run lacks, while its weights are there; `games` says which."""
+        if (
+            not games
+            and self.at is not None
+            and self.at not in (record.config["eval"].get("milestones") or ())
+        ):
+            study = Path(place.strip("'")).name.replace(" ", "_")
+            more = f"'eval.milestones=[{self.at}]' paths.study={study}_milestones"
+            again = f"{command} {more}" if command else f"the command that trained the study, with {more}"
+            return f"weights after {self.at:,} env steps were not kept; to train again and keep them: {again}"
         at = "" if self.at is None else f" --at {self.at}"
         cap = self.cap_of(record)
-        flag = f" --cap {cap}" if cap else ""
-        return (
-            f"held-out {self._games(record)} were not played; they are by: "
-            f"python -m tedg.evaluate {place}{at}{flag}"
-        )
+        flags = f"{f' {games}' if games else ''}{at}{f' --cap {cap}' if cap else ''}"
+        return f"to play missing games: python -m tedg.evaluate {place}{flags}"
+
+
+def _games(cap: int) -> str:
+    return f"games of {cap:,} steps" if cap else "whole games"
 
 
 def seeds(evaluation: Evaluation) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from tedg.compare.report import Outcome, Report
@@ -11,28 +12,35 @@ from tedg.statistics.pairs import Difference
 from tedg.study.text import rows
 
 
-def lines(report: Report) -> Iterator[str]:
-    """The whole report."""
-    yield f"{report.study}: {report.question}" if report.question else report.study
-    plan = "with a plan" if report.planned else "no plan"
+def lines(report: Report, width: int | None = None) -> Iterator[str]:
+    """The whole report. Where lines have at most `width` characters, sentences are broken between words, and
+    tables come in pieces, each with the first column; commands stay whole.
+    """
+    yield from _folded(f"{report.study}: {report.question}" if report.question else report.study, width)
     delta = f", equivalent within {report.delta:g}" if report.delta is not None else ""
-    yield f"arms by {report.by}; {plan}; stop: {report.stop}; alpha {report.alpha:g}{delta}"
+    yield from _folded(f"arms by {report.by}; {_plan(report)}; alpha {report.alpha:g}{delta}", width)
     yield ""
     for outcome in report.outcomes:
-        yield f"{outcome.role}: {outcome.sentence}"
-        yield from (f"  {note}" for note in outcome.notes)
-        yield from _crossing(outcome)
+        role = "" if outcome.sentence.lower().startswith(f"{outcome.role}:") else f"{outcome.role}: "
+        yield from _folded(f"{role}{outcome.sentence}", width)
+        told = [*outcome.notes, *_crossing(outcome)]
         if outcome.verdict is not None:
-            yield from (f"  {note}" for note in outcome.liveness if note not in outcome.sentence)
+            told += [note for note in outcome.liveness if note not in outcome.sentence]
+        for note in told:
+            yield from _folded(note, width, "  ")
+    if remedies := list(dict.fromkeys(told for one in report.outcomes for told in one.remedies)):
+        yield ""
+        yield from remedies
     yield ""
-    yield from _contrasts(report.outcomes)
+    yield from _contrasts(report.outcomes, width)
     for measure in dict.fromkeys(arm.measure for arm in report.arms):
         yield ""
-        yield f"{measure}:"
-        yield from _arms(report, measure)
+        yield from _folded(f"{measure}:", width)
+        yield from _arms(report, measure, width)
     if report.notes:
         yield ""
-        yield from report.notes
+        for note in report.notes:
+            yield from _folded(note, width)
 
 
 def _crossing(one: Outcome) -> Iterator[str]:
@@ -40,12 +48,48 @@ def _crossing(one: Outcome) -> Iterator[str]:
     if found is not None:
         ahead, then = (one.baseline, one.variant) if found.after else (one.variant, one.baseline)
         yield (
-            f"  in training {ahead} is ahead until about {found.step:,.0f} env steps ({found.level:.0%} "
+            f"in training {ahead} is ahead until about {found.step:,.0f} env steps ({found.level:.0%} "
             f"interval {found.low:,.0f} to {found.high:,.0f}), {then} after that"
         )
 
 
-def _contrasts(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _plan(report: Report) -> str:
+    if report.plan is None:
+        return "no plan"
+    written = f" of {report.plan.written[:10]}" if report.plan.written is not None else ""
+    return f"plan {report.plan.digest[:10]}{written}; stop: {report.stop}"
+
+
+def _table(titles: Sequence[str], content: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
+    """A table as `rows` makes it, in as many pieces as it takes for lines of at most `width`."""
+    table = [titles, *content]
+    widths = [max(len(line[n]) for line in table) + 2 for n in range(len(titles))]
+    pieces = [[0]]
+    for n in range(1, len(titles)):
+        if width is not None and len(pieces[-1]) > 1 and sum(widths[m] for m in [*pieces[-1], n]) - 2 > width:
+            pieces.append([0])
+        pieces[-1].append(n)
+    for number, piece in enumerate(pieces):
+        if number:
+            yield ""
+        told = [[line[n] for n in piece] for line in content]
+        yield from rows([titles[n] for n in piece], [line for line in told if number == 0 or any(line[1:])])
+
+
+def _folded(text: str, width: int | None, indent: str = "") -> list[str]:
+    if width is None:
+        return [indent + text]
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _contrasts(outcomes: Sequence[Outcome], width: int | None) -> Iterator[str]:
     titles = (
         "contrast",
         "verdict",
@@ -59,7 +103,7 @@ def _contrasts(outcomes: Sequence[Outcome]) -> Iterator[str]:
         "detectable",
         "rho",
     )
-    yield from rows(titles, [_contrast(one) for one in outcomes])
+    yield from _table(titles, [_contrast(one) for one in outcomes], width)
 
 
 def _contrast(one: Outcome) -> tuple[str, ...]:
@@ -80,12 +124,12 @@ def _contrast(one: Outcome) -> tuple[str, ...]:
     )
 
 
-def _arms(report: Report, measure: str) -> Iterator[str]:
+def _arms(report: Report, measure: str, width: int | None) -> Iterator[str]:
     titles = ("arm", "n", "mean", "IQM", "parameters", "FLOPs", "steps/s")
     own = [
         (
             arm.name,
-            f"{len(arm.seeds)} seeds",
+            _seeds(arm.seeds),
             _estimate(arm.mean),
             _estimate(arm.iqm),
             _count(arm.parameters),
@@ -98,7 +142,12 @@ def _arms(report: Report, measure: str) -> Iterator[str]:
     players = [
         (one.player, f"{one.games} games", _estimate(one.mean), "", "", "", "") for one in report.controls
     ]
-    yield from rows(titles, own + players)
+    yield from _table(titles, own + players, width)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    different = len(set(seeds)) == len(seeds)
+    return f"{len(seeds)} {'seed' if different else 'run'}{'s' * (len(seeds) > 1)}"
 
 
 def _estimate(found: Estimate | None, form: str = ".1f") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ def compose(overrides: Sequence[str] = (), sources: Sources | None = None) -> Co
     composed = compose_one(loader, overrides, False, faults)
     faults.raise_if_any()
     assert composed is not None
+    _planned_arms(loader, [composed], faults)
+    faults.raise_if_any()
     return composed
 
 
@@ -61,7 +63,10 @@ def compose_all(
     if sweep and len(directories) > 1 and any(directories):
         faults.add("run_dir", directories[0], "jobs of a sweep cannot share it; set paths.study instead")
     faults.raise_if_any()
-    return [one for one in found if one is not None]
+    runs = [one for one in found if one is not None]
+    _planned_arms(loader, runs, faults)
+    faults.raise_if_any()
+    return runs
 
 
 def search_space(overrides: Sequence[str], sources: Sources) -> Space | None:
@@ -121,6 +126,28 @@ def _walk_groups(loader: Loader, parent: str) -> Iterator[tuple[str, dict[str, P
         if group != "hydra":
             yield group, {option: loader.file_of(f"{group}/{option}") for option in loader.options(group)}
             yield from _walk_groups(loader, group)
+
+
+def _planned_arms(loader: Loader, runs: Sequence[Composed], faults: Faults) -> None:
+    """Whether there can be runs of every arm of a plan: a misspelt one would show after days of training."""
+    for plan in dict.fromkeys(run.config.plan for run in runs if run.config.plan is not None):
+        options = loader.options(plan.by)
+        if not options and not any(_has(run.resolved, plan.by) for run in runs):
+            near = did_you_mean(plan.by, [group for group, _ in _walk_groups(loader, "")])
+            faults.add("plan.by", plan.by, f"must be a group or a key{near}")
+        for name in ("primary", "secondary") if options else ():
+            arms = dict.fromkeys(arm for contrast in getattr(plan, name) for arm in contrast)
+            for arm in (arm for arm in arms if arm not in options):
+                near = did_you_mean(arm, options)
+                faults.add(f"plan.{name}", arm, f"must be an option of {plan.by}{near}")
+
+
+def _has(node: Any, key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return False
+        node = node[name]
+    return True
 
 
 def _loader(overrides: Sequence[str], sources: Sources | None, faults: Faults) -> Loader:

@@ -12,6 +12,8 @@ from tedg.envs.observation import Observation
 from tedg.learn.stages import Settings
 from tedg.models.policy import MoEPolicy, masked_log_probs
 
+_MAP = ("crop", "overview", "hero")  # the observation's fields of the map
+
 
 def liveness(
     policy: MoEPolicy, observation: Observation, settings: Settings, generator: torch.Generator
@@ -23,9 +25,11 @@ def liveness(
     over heads and keys: exactly 0 where attention is blind. `attention/promised_keys` is how many keys the
     gate says it keeps, None where the scores decide. `influence/…` is the mean KL divergence
     in nats between the policy and the policy with one stream's inputs exchanged between states, under
-    the states' own legality masks (permutation importance).
+    the states' own legality masks (permutation importance); `influence/map` is that of the map alone, where
+    vision reads more than the map. `router/one_hot` is the share of states in which one expert acts alone:
+    only there may a router that is alive get no gradient.
 
-    The last two compare states. Of fewer than two they are absent, and `missing` says why.
+    Influence and variation compare states. Where those do not differ they are absent, and `missing` says why.
     """
     policy.zero_grad(set_to_none=True)
     race = policy.race(len(observation), generator)
@@ -37,16 +41,17 @@ def liveness(
     }
     if policy.router is not None:
         figures["gradient/router"] = sum(_norm(p) ** 2 for p in policy.router.parameters()) ** 0.5
+        figures["router/one_hot"] = float((acted.output.alpha.detach().amax(dim=1) == 1).float().mean())
     policy.zero_grad(set_to_none=True)
     with torch.no_grad():
         weights = acted.output.attention_weights
         if weights is not None:
             figures |= attention_over_states(weights)
+            read = dict.fromkeys((*policy.vision.inputs, *policy.logic.inputs, *policy.fusion.inputs))
+            if not any(_differ(value, value[:1]) for value in (getattr(observation, name) for name in read)):
+                figures.pop("attention/variation", None)
             figures["attention/promised_keys"] = policy.fusion.promised_keys(weights.shape[-1])
-        if len(observation) > 1:
-            figures |= _influence(policy, observation, settings, generator)
-        else:
-            figures["missing"] = "influence and variation compare states, and the held-out games gave one"
+        figures |= _influence(policy, observation, settings, generator)
     return figures
 
 
@@ -64,18 +69,35 @@ def attention_over_states(weights: Float[Tensor, "batch heads queries keys"]) ->
 
 def _influence(
     policy: MoEPolicy, observation: Observation, settings: Settings, generator: torch.Generator
-) -> dict[str, float]:
+) -> dict[str, float | str | None]:
+    if len(observation) < 2:
+        return {"missing": "influence and variation compare states, and the held-out games gave one"}
     order = torch.randperm(len(observation), generator=generator, device=generator.device)
     if torch.equal(order, torch.arange(len(order), device=order.device)):  # nothing would be exchanged
         order = order.roll(1)
     own = _log_probs(policy, observation, settings)
-    figures = {}
-    for stream in ("vision", "logic"):
-        names = getattr(policy, stream).inputs
+    figures: dict[str, float | str | None] = {}
+    for part, names in _inputs(policy).items():
         exchanged = {name: getattr(observation, name)[order] for name in names}
+        # Of states that are alike no stream could show that it is read. One that reads nothing is dead.
+        if names and not any(_differ(getattr(observation, name), value) for name, value in exchanged.items()):
+            figures["missing"] = f"influence compares states, and all that were met are alike to {part}"
+            continue
         other = _log_probs(policy, replace(observation, **exchanged), settings)
-        figures[f"influence/{stream}"] = float((own.exp() * (own - other)).sum(dim=1).mean())
+        figures[f"influence/{part}"] = float((own.exp() * (own - other)).sum(dim=1).mean())
     return figures
+
+
+def _inputs(policy: MoEPolicy) -> dict[str, tuple[str, ...]]:
+    """The observation fields of each part whose influence is measured."""
+    vision, logic = policy.vision.inputs, policy.logic.inputs
+    found = {"vision": vision, "logic": logic}
+    fields = tuple(name for name in vision if name in _MAP)
+    return {**found, "map": fields} if fields and fields != vision else found
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return bool((one != other).any())
 
 
 def _log_probs(policy: MoEPolicy, observation: Observation, settings: Settings) -> Tensor:

@@ -270,10 +270,10 @@ class Learner:
     def _clip(self) -> dict[str, Tensor]:
         """Scale the gradient down to `max_grad_norm`; returns norms from before."""
         norm = self.parameters.gradient.norm()
-        watched = {
-            f"gradient/{name}": torch.stack([gradient.norm() for gradient in gradients]).norm()
-            for name, gradients in self._watched.items()
-        }
+        watched = {}
+        for name, gradients in self._watched.items():
+            own = [gradient.norm() for gradient in gradients] or [torch.zeros_like(norm)]  # none where frozen
+            watched[f"gradient/{name}"] = torch.stack(own).norm()
         self.parameters.gradient.mul_((self.config.max_grad_norm / (norm + 1e-6)).clamp_max(1.0))
         return {"gradient/norm": norm, **watched}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,19 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         node: Any = config
         for name in group.split("/"):
             node = node.get(name) if isinstance(node, Mapping) else None
-        files = sorted((conf_dir() / group).glob("*.yaml")) if isinstance(node, Mapping) else []
-        options = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files}
+        options = _written(conf_dir() / group) if isinstance(node, Mapping) else {}
         for parts in (("_target_", "name"), None):  # single values may have been given by hand
             fitting = [name for name, option in options.items() if _fits(option, node, parts)]
             if len(fitting) == 1:
                 yield group, fitting[0]
                 break
+
+
+@cache
+def _written(folder: Path) -> dict[str, Any]:
+    """What each option of a group writes down."""
+    files = sorted(folder.glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files}
 
 
 def _fits(option: Mapping[str, Any], node: Mapping[str, Any], parts: Sequence[str] | None) -> bool:

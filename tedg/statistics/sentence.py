@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tedg.statistics import power, sign_flip
-from tedg.statistics.verdict import Judgement, Stop, Verdict
+from tedg.statistics.verdict import Judgement, Rules, Stop, Verdict
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class Outlook:
 
     `effect` is the minimal detectable effect as d_z, `points` the same in the metric's units; both are
     infinite where the pairs can never decide. `pairs` is the number needed for `target`, None for more than
-    `power.MOST_PAIRS`; `more` and `hours` are what is missing of it, None where unknown. All but `effect`
-    rest on the spread of the pairs at hand, which few pairs measure badly.
+    `power.MOST_PAIRS`; `more` is what is missing of it. `hours` are those of `more` where the plan has so
+    many seeds and may be looked at any time, else of a new study of `pairs`: what was judged once must not go
+    on. All but `effect` rest on the spread of the pairs at hand, which few pairs measure badly.
     """
 
     effect: float
@@ -43,7 +44,8 @@ def outlook(judgement: Judgement) -> Outlook | None:
     pairs = power.pairs_needed(target / difference.deviation, judgement.level, at_any_time=early)
     more = None if pairs is None else max(0, pairs - difference.n)
     per_pair = judgement.contrast.hours
-    hours = None if more is None or per_pair is None else more * per_pair
+    taken = more if _goes_on(rules, pairs) else pairs
+    hours = None if taken is None or per_pair is None else taken * per_pair
     return Outlook(effect, points, target, pairs, more, hours)
 
 
@@ -79,6 +81,8 @@ def figures(judgement: Judgement, *, tested: bool = True) -> str:
     if judgement.verdict is Verdict.EQUIVALENT and judgement.p_equivalent is not None:
         test, p = f"{'anytime-valid ' if early else ''}TOST", judgement.p_equivalent
     interval = f"{difference.level:.0%} interval {_points(difference.low)} to {_points(difference.high)}"
+    if difference.n == 1:
+        interval = "one pair has no interval"
     holm = f" after Holm over {judgement.contrasts} contrasts" if judgement.contrasts > 1 else ""
     pairs = f"{difference.n} paired seed{'s' * (difference.n != 1)}"
     decides = f", {test} p = {p:.2g}{holm}" if tested else ""
@@ -92,23 +96,40 @@ def _what_would_settle(judgement: Judgement) -> str:
     found = outlook(judgement)
     parts = []
     if n < least:
-        parts.append(f"{n} pairs can never decide it, at least {least} are needed")
-    elif found is not None and math.isfinite(found.points):
-        parts.append(f"a true difference of {found.points:.3g} would have been seen with power {power.POWER}")
-    if found is None:
-        parts.append("the pairs have no spread to reckon more seeds from")
-    elif found.more is None:
-        parts.append(f"more than {power.MOST_PAIRS} seeds would be needed to detect {found.target:.3g}")
-    elif found.more == 0:
-        parts.append(f"more seeds would serve only to detect less than {found.target:.3g}")
-    else:
-        hours = f", {found.hours:.3g} hours at the measured speed," if found.hours is not None else ""
         parts.append(
-            f"{found.more} more seed{'s' * (found.more != 1)}{hours} would detect {found.target:.3g} "
-            f"with power {power.POWER}"
+            f"{n} pair{'s' * (n != 1)} can never decide it: at least {least} are needed, {least - n} more"
         )
+    elif found is not None and math.isfinite(found.points):
+        seen = points(found.points)
+        parts.append(f"a true difference of {seen} would have been seen with power {power.POWER}")
+    if found is None and n >= least:
+        parts.append("the pairs have no spread to reckon more seeds from")
+    elif found is not None:
+        parts.append(_more_seeds(found, judgement.rules))
     return "; ".join(parts)
 
 
+def _goes_on(rules: Rules, pairs: int | None) -> bool:
+    return rules.stop is Stop.ANYTIME and pairs is not None and pairs <= len(rules.planned)
+
+
+def _more_seeds(found: Outlook, rules: Rules) -> str:
+    target = points(found.target)
+    if found.more is None:
+        return f"more than {power.MOST_PAIRS:,} seeds would be needed to detect {target}"
+    if found.more == 0:
+        return f"more seeds would serve only to detect less than {target}"
+    hours = f" ({points(found.hours)} hours at the measured speed)" if found.hours is not None else ""
+    seeds = f"a new study of {found.pairs} seeds"
+    if _goes_on(rules, found.pairs):
+        seeds = f"{found.more} more seed{'s' * (found.more != 1)}"
+    return f"{seeds}{hours} would detect {target} with power {power.POWER}"
+
+
+def points(value: float) -> str:
+    """Three digits, and never an exponent where there are more: 0.0123, 12.3, 1,230."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def _points(value: float) -> str:
-    return f"{value:+.3g}"
+    return f"{'-' if value < 0 else '+'}{points(abs(value))}"

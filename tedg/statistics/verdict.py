@@ -34,7 +34,7 @@ class Rules:
     """What the plan fixed before there were data. Raises ValueError for what makes no test.
 
     alpha: the chance of any false better or worse in the family of contrasts, and that of any false
-    equivalent.
+    equivalent; of either in a family of several contrasts: at most twice alpha.
     delta: a difference of less than this is no difference; None: nothing is ever called equivalent.
     detect: the difference that the study is for, in the metric's units; None: delta, if there is one.
     planned: the seeds in the plan's order, which `anytime` goes by.

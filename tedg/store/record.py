@@ -71,7 +71,7 @@ class RunRecord:
     curve: Curve
     evaluations: tuple[Evaluation, ...]
     liveness: dict[str, Any]  # as in result.json
-    max_log_ratio: float | None  # largest |log ratio| before the first step of an update
+    max_log_ratio: float | None  # largest mean |log ratio| before the first step of an update
     parameters: dict[str, int]  # by part
     flops: int | None  # of a forward pass of one state
     seconds: float | None  # of training, all sessions

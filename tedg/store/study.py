@@ -62,9 +62,8 @@ def keep_plan(folder: Path, plan: Mapping[str, Any], training_code: str, done: i
         known = [content["plan"], *content.get("altered_plans", ())] if "plan" in content else []
         if any(entry["content"] == plain for entry in known):
             return
-        text = json.dumps(plain, sort_keys=True)
         entry = {
-            "digest": hashlib.sha256(text.encode()).hexdigest(),
+            "digest": plan_digest(plain),
             "content": plain,
             "training_code": training_code,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -75,6 +74,11 @@ def keep_plan(folder: Path, plan: Mapping[str, Any], training_code: str, done: i
         else:
             content["plan"] = entry
         write_json(folder / STUDY, content)
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """The same for equal plans alone, wherever they are kept."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
 def steps(own: int | None, total: int | None) -> str:

@@ -42,7 +42,7 @@ def find_study(root: Path, name: str, experiments: Path) -> Path:
             return path
     if kept_in(experiments, name).is_dir():
         return root / name
-    known = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    known = [path.name for path in (*_folders(root), *_folders(experiments))]
     raise ConfigError(f"there is no study {name} in {root}{did_you_mean(name, known)}")
 
 
