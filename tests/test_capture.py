@@ -60,6 +60,11 @@ def cells(count):
         )
 
 
+# Nine of them name every option of most groups; the others are more pairs of options.
+TIERS = ((), *[pytest.mark.more] * 8, *[pytest.mark.slow] * 19)
+CELLS = [pytest.param(c, id=" ".join(c), marks=tier) for c, tier in zip(cells(28), TIERS, strict=True)]
+
+
 def test_cells_are_of_all_options():
     """`tests/every_cell.py --captured` tries all that compose."""
     _, options = group_options()
@@ -69,8 +74,7 @@ def test_cells_are_of_all_options():
         assert missing <= {"fusion/gate=topk"}, missing  # cross_attn's own
 
 
-@pytest.mark.more_than_first(1)
-@pytest.mark.parametrize("cell", list(cells(28)), ids=" ".join)
+@pytest.mark.parametrize("cell", CELLS)
 def test_replayed_updates_equal_plain_ones(cell):
     tape = Tape()
     whole = "stage=curriculum" in cell
@@ -152,6 +156,13 @@ def test_captured_games_are_played_alike():
             actions, expected = (player.act(observation) for player in players)
             assert actions.tolist() == expected.tolist()
             observation = env.step(actions).observation
+
+
+def test_every_step_has_draws_of_its_own():
+    config, env, policy = toy(*SMALL)
+    player = PolicyPlayer(policy, make_schedule(config)[0][0].settings(0), CPU, 3)
+    observation = env.reset()
+    assert len({tuple(player.act(observation)) for _ in range(20)}) > 10
 
 
 def test_the_race_draws_from_the_policy():
