@@ -97,7 +97,7 @@ MUTANTS = (
         "04 alignment skipped silently",
         "tedg/learn/ppo.py",
         "        # The running average must see scores before",
-        "        if acted.output.operator_scores is None:\n"
+        "        if self._probe.operator_scores is None:\n"
         "            self.alignment = None\n"
         "        # The running average must see scores before",
         "test_04_missing_atoms_are_an_error",

@@ -58,7 +58,7 @@ def update_inputs(learner, rollout, settings):
     finally:
         del learner.policy.get_action_and_value
     assert result.fault is None
-    return calls[1:], result  # the first is the look at a minibatch before anything changes
+    return calls, result
 
 
 def as_rows(*parts):

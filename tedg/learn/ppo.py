@@ -25,7 +25,7 @@ from tedg.learn.rollout import Rollout, advantages
 from tedg.learn.shards import Inputs, Shards
 from tedg.learn.stages import Settings
 from tedg.models.norm import observing
-from tedg.models.policy import ActionAndValue, MoEPolicy, PolicyOutput
+from tedg.models.policy import MoEPolicy, PolicyOutput
 from tedg.processes import WorkerError
 
 OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from
@@ -102,7 +102,6 @@ class Learner:
         self._sizes: list[int] = []  # of the minibatches of an epoch
         self._first = torch.zeros(1, dtype=torch.int64, device=value.device)  # place of the next minibatch
         self._ledger = Ledger(0, value.detach())
-        self._initial_log_ratio = value.new_zeros(())
         self._probe: PolicyOutput | None = None  # one minibatch before the first gradient step
 
     @property
@@ -174,7 +173,7 @@ class Learner:
         observed = torch.randperm(rollout.num_samples, generator=self.generator)[:OBSERVED_STATES]
         self._observed.take({"index": observed.to(self._first.device)})
         self._functions["end"]()
-        metrics = {"train/initial_log_ratio": float(self._initial_log_ratio)}
+        metrics = {"train/initial_log_ratio": float(figures.pop("log_ratio")[0])}
         metrics |= {name: float(values.mean()) for name, values in figures.items()}
         return UpdateResult(metrics, self._probe, None)
 
@@ -185,7 +184,7 @@ class Learner:
         sizes = [min(size, samples - first) for first in range(0, samples, size)]
         if sizes != self._sizes:
             self._sizes, self._functions = sizes, {}
-            self._ledger = Ledger(self.config.num_epochs * len(sizes), self._initial_log_ratio)
+            self._ledger = Ledger(self.config.num_epochs * len(sizes), self.parameters.value.detach())
         inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
         ended = rollout.terminated | rollout.truncated
         reward = rollout.reward
@@ -218,7 +217,7 @@ class Learner:
     def _changing(self) -> list[Tensor]:
         """All that the functions write and later ones read."""
         alignment = {} if self.alignment is None else self.alignment.state_dict()
-        own = [self._first, self._initial_log_ratio, *self._ledger.tensors(), *self.optimizer.tensors()]
+        own = [self._first, *self._ledger.tensors(), *self.optimizer.tensors()]
         return [*self.policy.state_dict().values(), *alignment.values(), *own]
 
     @torch.no_grad()
@@ -232,13 +231,14 @@ class Learner:
         self._first.zero_()
         self._ledger.begin()
         index = given["order"][: self._sizes[0]]
-        acted = self._evaluated(index)
-        self._probe = acted.output
-        log_ratio = acted.log_prob - given["target.log_prob"].index_select(0, index)
-        self._initial_log_ratio.copy_(log_ratio.abs().mean())
+        inputs, settings = self._inputs(), self._settings
+        assert settings is not None
+        observation = inputs.observation.map(lambda x: x.index_select(0, index))
+        temperature = inputs.temperature.index_select(0, index)
+        self._probe = self.policy(observation, settings.routing, temperature)
         # The running average must see scores before the first target is made from it.
         if self.alignment is not None:
-            self.alignment.update(acted.output.operator_scores)
+            self.alignment.update(self._probe.operator_scores)
 
     def _minibatch(self, size: int) -> None:
         """One optimiser step; losses are functions of the whole minibatch, however it is shared."""
@@ -260,6 +260,7 @@ class Learner:
         log_ratio = now.log_prob.detach() - targets.log_prob
         ratio = log_ratio.exp()
         figures = self._clip()
+        figures["log_ratio"] = log_ratio.abs().mean()
         figures |= {f"loss/{name}": value.detach() for name, value in {**terms, "total": total}.items()}
         figures["train/kl"] = (ratio - 1 - log_ratio).mean()
         figures["train/clip_fraction"] = ((ratio - 1).abs() > self.config.clip_range).to(ratio.dtype).mean()
@@ -288,14 +289,6 @@ class Learner:
 
     def _inputs(self) -> Inputs:
         return Inputs.of(self._given.part("input"))
-
-    def _evaluated(self, index: Tensor) -> ActionAndValue:
-        """The policy of now on some samples."""
-        assert self._settings is not None
-        inputs = self._inputs()
-        observation = inputs.observation.map(lambda x: x.index_select(0, index))
-        temperature, action = (x.index_select(0, index) for x in (inputs.temperature, inputs.action))
-        return self.policy.get_action_and_value(observation, self._settings.routing, temperature, action)
 
     def _fault(self, figures: Mapping[str, Tensor]) -> str | None:
         """What was wrong with the minibatches, beginning with the first that was."""
