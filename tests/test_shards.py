@@ -127,10 +127,11 @@ def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
 
 COMPILED = """
 from support.learners import first_gradient, relative_difference
-exact, _ = first_gradient()
-compiled, result = first_gradient("compile=true")
-assert result.fault is None
-assert relative_difference(compiled, exact) < 1e-5
+for double, tolerance in ((True, 1e-7), (False, 1e-5)):
+    exact, _ = first_gradient(double=double)
+    compiled, result = first_gradient("compile=true", double=double)
+    assert result.fault is None
+    assert relative_difference(compiled, exact) < tolerance, (double, relative_difference(compiled, exact))
 """
 
 
