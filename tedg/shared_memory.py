@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,14 +32,17 @@ class Layout:
         """Bytes that `over` needs."""
         return sum(_padded(shape, dtype) for _, shape, dtype in self.entries)
 
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where each array begins, in bytes."""
+        sizes = [_padded(shape, dtype) for _, shape, dtype in self.entries]
+        begins = itertools.accumulate(sizes[:-1], initial=0)
+        return dict(zip((name for name, _, _ in self.entries), begins, strict=True))
+
     def over(self, buffer: Any) -> dict[str, npt.NDArray[Any]]:
         """The arrays in a writable buffer: the same ones in every process that maps the same memory."""
-        arrays = {}
-        offset = 0
-        for name, shape, dtype in self.entries:
-            arrays[name] = np.ndarray(shape, dtype, buffer, offset)
-            offset += _padded(shape, dtype)
-        return arrays
+        offsets = self.offsets
+        return {name: np.ndarray(shape, dtype, buffer, offsets[name]) for name, shape, dtype in self.entries}
 
 
 def part(arrays: Mapping[str, T], prefix: str) -> dict[str, T]:

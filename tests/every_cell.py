@@ -2,6 +2,7 @@
 
     python tests/every_cell.py --env fake
     python tests/every_cell.py --env nethack_score
+    python tests/every_cell.py --env fake --captured    # with what a GPU captures recorded and replayed
 
 Takes about twenty minutes per environment on two cores, so it is no part of the test suite. Exits with 1
 if a cell that composes does not train.
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from support.settings import ONE_CELL
@@ -59,28 +61,37 @@ def _reason(error):
     return str(error).splitlines()[1].strip()
 
 
-def train_cell(config):
+def train_cell(config, captured=False):
     """None if the cell trains through every stage with finite losses; else what went wrong."""
     import torch
+    from support.tape import Tape
 
-    from tedg.learn.trainer import train
+    from tedg.learn import trainer
     from tedg.signals import StopFlag
     from tedg.store.tables import read_metrics
     from tedg.watch.console import QuietConsole
 
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
+    tape = Tape()
+    if captured:
+        trainer.make_capture = lambda *_: tape
     try:
         with tempfile.TemporaryDirectory() as folder:
-            result = train(config, Path(folder), None, QuietConsole(), StopFlag())
-            losses = [row["loss/total"] for row in read_metrics(Path(folder) / "metrics.jsonl")]
+            result = trainer.train(config, Path(folder), None, QuietConsole(), StopFlag())
+            rows = read_metrics(Path(folder) / "metrics.jsonl")
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     stages = {stage["name"] for stage in config.phases}
     if set(result["updates_per_stage"]) != stages:
         return f"updates only in {result['updates_per_stage']}"
+    losses, ratios = ([row[name] for row in rows] for name in ("loss/total", "train/initial_log_ratio"))
     if result["rollbacks"] or not all(math.isfinite(loss) for loss in losses):
         return f"{result['rollbacks']} rollbacks, losses {losses}"
+    if max(ratios) > 1e-5:
+        return f"learns another policy than the one that acted: {ratios}"
+    if captured and (tape.told or not tape.recorded):
+        return f"{tape.recorded} functions captured; {tape.told}"
     return None
 
 
@@ -89,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--env", default="fake")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--captured", action="store_true")
     parser.add_argument("--every", type=int, default=1, help="only each n-th distinct run")
     options = parser.parse_args()
     groups = group_options()[1]
@@ -115,7 +127,8 @@ def main() -> int:
     todo = list(runs.values())[:: options.every]
     start, faults = time.monotonic(), 0
     with pool:
-        found = pool.imap(train_cell, [config for _, config in todo], chunksize=4)
+        train = partial(train_cell, captured=options.captured)
+        found = pool.imap(train, [config for _, config in todo], chunksize=4)
         for number, ((cell, _), fault) in enumerate(zip(todo, found, strict=True), 1):
             if fault is not None:
                 faults += 1

@@ -74,14 +74,14 @@ MUTANTS = (
     Mutant(
         "02b last value 0",
         "tedg/learn/rollout.py",
-        "self._value(self._observation, settings).unsqueeze(0)",
+        "self._valuer.value(self._observation, settings).unsqueeze(0)",
         "torch.zeros_like(value[:1])",
         "test_02b_the_last_value_is_bootstrapped",
     ),
     Mutant(
         "02c truncation is death",
         "tedg/learn/rollout.py",
-        "            next_value[index[:, 0], index[:, 1]] = self._value(final, settings)\n",
+        "            next_value[index[:, 0], index[:, 1]] = self._valuer.value(final, settings)\n",
         "            next_value[index[:, 0], index[:, 1]] = 0.0\n",
         "test_02c_truncation_is_not_death",
     ),
@@ -96,10 +96,10 @@ MUTANTS = (
     Mutant(
         "04 alignment skipped silently",
         "tedg/learn/ppo.py",
-        "                if probe is None:\n",
-        "                if scores is None:\n"
-        "                    self.alignment = None\n"
-        "                if probe is None:\n",
+        "        # The running average must see scores before",
+        "        if self._probe.operator_scores is None:\n"
+        "            self.alignment = None\n"
+        "        # The running average must see scores before",
         "test_04_missing_atoms_are_an_error",
     ),
     Mutant(
@@ -426,10 +426,45 @@ MUTANTS = (
         "tests/test_sweep_scheduler.py::test_children_of_a_parent_that_failed_wait_and_say_so",
     ),
     Mutant(
+        "capture: numbers stay as they were recorded",
+        "tedg/learn/held.py",
+        "            self._numbers[name].fill_(value)\n",
+        "            self._numbers[name].any() or self._numbers[name].fill_(value)\n",
+        "tests/test_capture.py::test_an_annealed_exponent_is_read_anew",
+    ),
+    Mutant(
+        "capture: tensors of the update before are still held",
+        "tedg/learn/held.py",
+        "            self.tensors = dict(tensors)\n",
+        "            self.tensors |= tensors\n",
+        "test_04_missing_atoms_are_an_error",
+    ),
+    Mutant(
+        "capture: a rollback gives the optimiser other memory",
+        "tedg/learn/adam.py",
+        "tensor.copy_(given[name])\n",
+        "own.update({name: given[name].clone()})\n",
+        "tests/test_capture.py::test_a_fault_rolls_a_captured_update_back",
+    ),
+    Mutant(
+        "capture: embeddings are looked up in other memory",
+        "tedg/models/logic.py",
+        "                kept.copy_(table)\n",
+        "                pass\n            self._tables = tables\n",
+        "tests/test_capture.py::test_replayed_updates_equal_plain_ones",
+    ),
+    Mutant(
+        "acting: every step has the same draws",
+        "tedg/learn/acting.py",
+        "        self._race.exponential_(generator=self._generator)\n",
+        "            self._race.exponential_(generator=self._generator)\n",
+        "tests/test_capture.py::test_every_step_has_draws_of_its_own",
+    ),
+    Mutant(
         "sweep: an end without a result is done",
         "tedg/sweep/scheduler.py",
-        "        hopeless = cell.state is State.FAILED and end.code == CONFIG\n",
-        "        hopeless = cell.state is State.FAILED and end.code in (0, CONFIG)\n",
+        "(cell.state is State.FAILED and end.code == CONFIG)\n",
+        "(cell.state is State.FAILED and end.code in (0, CONFIG))\n",
         "tests/test_sweep_scheduler.py::test_every_end_has_its_state_and_the_sweep_its_exit_code",
     ),
     Mutant(

@@ -190,6 +190,7 @@ NEVER_COUNTS = {
     "device",
     "threads",
     "compile",
+    "cuda_graphs",
     "logger",
     "check",
     "init_from",

@@ -248,6 +248,7 @@ def test_control_says_the_same_in_every_state() -> None:
     assert torch.equal(control.constant.grad, torch.full((24,), 5.0))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_agrees_with_cpu() -> None:
     encoder, atoms = make(), states(64)

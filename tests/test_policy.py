@@ -64,9 +64,8 @@ def test_soft_alpha_is_softmax_of_the_same_logits_under_any_routing():
 def test_illegal_actions_are_never_sampled_and_do_not_count():
     _, env, policy = toy()
     observation = batch(env, policy)
-    acted = policy.get_action_and_value(
-        observation, Softmax(), 1.0, generator=torch.Generator().manual_seed(0)
-    )
+    race = policy.race(len(observation), torch.Generator().manual_seed(0))
+    acted = policy.get_action_and_value(observation, Softmax(), 1.0, race=race)
     assert observation.mask.gather(1, acted.action.unsqueeze(1)).all()
     assert not observation.mask.all()
     probs = masked_log_probs(acted.output.policy_logits, observation.mask).exp()

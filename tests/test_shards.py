@@ -64,7 +64,8 @@ def test_shapes_are_those_of_an_evaluation():
     """By them memory is laid out before anything is evaluated."""
     _, env, policy = toy(*NARROW)
     observation = batch(env, policy)
-    acted = policy.get_action_and_value(observation, Softmax(), 1.0)
+    actions = torch.zeros(len(observation), dtype=torch.int64)
+    acted = policy.get_action_and_value(observation, Softmax(), 1.0, actions)
     found = {name: tuple(value.shape) for name, value in Evaluation.of(acted).tensors().items()}
     expected = Evaluation.shapes(len(observation), policy.experts.num_experts, policy.experts.num_actions)
     assert list(found) == [field.name for field in dataclasses.fields(Evaluation)]
@@ -126,10 +127,11 @@ def test_half_precision_changes_the_gradient_by_less_than_its_tolerance():
 
 COMPILED = """
 from support.learners import first_gradient, relative_difference
-exact, _ = first_gradient()
-compiled, result = first_gradient("compile=true")
-assert result.fault is None
-assert relative_difference(compiled, exact) < 1e-5
+for double, tolerance in ((True, 1e-7), (False, 1e-5)):
+    exact, _ = first_gradient(double=double)
+    compiled, result = first_gradient("compile=true", double=double)
+    assert result.fault is None
+    assert relative_difference(compiled, exact) < tolerance, (double, relative_difference(compiled, exact))
 """
 
 

@@ -21,7 +21,8 @@ def acting(config: RunConfig, seconds: float) -> Figures:
     with workbench(config) as bench:
         replay = Replay(bench.env, config.ppo.num_steps, config.seed)
         generator = torch.Generator(bench.device).manual_seed(config.seed)
-        collector = Collector(replay, bench.policy, config.ppo.num_steps, bench.device, generator)
+        steps, device = config.ppo.num_steps, bench.device
+        collector = Collector(replay, bench.policy, steps, device, generator, capture=bench.capture)
 
         def act() -> None:
             collector.collect(bench.settings)
@@ -32,12 +33,12 @@ def acting(config: RunConfig, seconds: float) -> Figures:
         calls, taken = repeat(act, seconds)
         cpu = time.process_time() - cpu
         forwards = calls * config.ppo.num_steps * len(bench.env.groups)
-        steps = calls * config.ppo.num_steps * bench.env.num_envs
+        played = calls * config.ppo.num_steps * bench.env.num_envs
     return {
-        "steps_per_second": steps / taken,
-        "batch": steps / forwards,
+        "steps_per_second": played / taken,
+        "batch": played / forwards,
         "call_ms": 1e3 * taken / forwards,
-        "policy_cpu_us": 1e6 * cpu / steps,
+        "policy_cpu_us": 1e6 * cpu / played,
     }
 
 

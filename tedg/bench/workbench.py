@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
 from tedg.envs.seeds import training_seeds
+from tedg.learn.capture import Capture, make_capture
 from tedg.learn.ppo import Learner
 from tedg.learn.rollout import Collector, Rollout
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
@@ -25,6 +28,7 @@ class Workbench:
     device: torch.device
     env: VectorEnv
     policy: MoEPolicy
+    capture: Capture
     collector: Collector
     learner: Learner
     settings: Settings
@@ -59,13 +63,15 @@ def workbench(config: RunConfig) -> Iterator[Workbench]:
         policy = make_policy(config, env, make_hypergraph(config), device)
         sampling = torch.Generator(device).manual_seed(config.seed)
         minibatches = torch.Generator().manual_seed(config.seed)
-        learner = Learner(policy, config.ppo, env.num_envs, minibatches, threads)
+        capture = make_capture(device, config.cuda_graphs, partial(print, file=sys.stderr))
+        learner = Learner(policy, config.ppo, env.num_envs, minibatches, threads, capture)
         closing.callback(learner.close)
         yield Workbench(
             device=device,
             env=env,
             policy=policy,
-            collector=Collector(env, policy, config.ppo.num_steps, device, sampling),
+            capture=capture,
+            collector=Collector(env, policy, config.ppo.num_steps, device, sampling, capture=capture),
             learner=learner,
             settings=make_schedule(config)[0][0].settings(0),
         )

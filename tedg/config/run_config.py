@@ -299,7 +299,8 @@ class RunConfig:
     seed: Seed
     device: Annotated[str, Device()]
     threads: Count | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "tf32", "bfloat16"]
+    cuda_graphs: bool
     compile: bool
     init_from: str
     init_except: tuple[str, ...]

@@ -12,8 +12,11 @@ import torch
 
 from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
 from tedg.errors import Stopped
+from tedg.learn.acting import Actor
+from tedg.learn.capture import Capture, Plain
+from tedg.learn.held import HeldSettings
 from tedg.learn.stages import Settings
-from tedg.models.policy import MoEPolicy
+from tedg.models.policy import MoEPolicy, require_finite
 from tedg.processes import WorkerError
 from tedg.signals import StopFlag
 from tedg.statistics.skewed import mean_of_games
@@ -72,19 +75,25 @@ class Summary:
 class PolicyPlayer:
     """The policy as a player: samples actions under one stage's routing and temperature."""
 
-    def __init__(self, policy: MoEPolicy, settings: Settings, device: torch.device, seed: int) -> None:
-        self.policy, self.settings, self.device = policy, settings, device
-        self.generator = torch.Generator(device).manual_seed(seed)
+    def __init__(
+        self,
+        policy: MoEPolicy,
+        settings: Settings,
+        device: torch.device,
+        seed: int,
+        capture: Capture | None = None,
+    ) -> None:
+        """Nothing is captured without `capture`; with it, all calls of `act` need equally many rows."""
+        capture = capture or Plain()
+        self._settings = HeldSettings(capture.fixed, next(policy.parameters()).detach()).take(settings)
+        self._actor = Actor(policy, device, torch.Generator(device).manual_seed(seed), capture)
 
     @torch.no_grad()
     def act(self, observation: Observation) -> npt.NDArray[np.int64]:
         """One action per row."""
-        acted = self.policy.get_action_and_value(
-            observation.select(self.policy.inputs).to(self.device),
-            self.settings.routing,
-            self.settings.temperature,
-            generator=self.generator,
-        )
+        self._actor.see(observation)
+        acted = self._actor.act(self._settings)
+        require_finite(acted.log_prob)
         actions: npt.NDArray[np.int64] = acted.action.cpu().numpy()
         return actions
 

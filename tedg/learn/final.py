@@ -18,6 +18,7 @@ from tedg.config.run_config import RunConfig
 from tedg.envs.observation import EpisodeEnd, Observation, Player
 from tedg.envs.players import make_player
 from tedg.envs.seeds import held_out_seeds, listed_seeds
+from tedg.learn.capture import Capture
 from tedg.learn.evaluation import PolicyPlayer, Summary, play
 from tedg.learn.figures import episode_figures
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
@@ -37,6 +38,7 @@ def evaluate_all(
     policy: MoEPolicy,
     settings: Settings,
     device: torch.device,
+    capture: Capture,
     stop: StopFlag,
     played: Played | None = None,
 ) -> tuple[GamesByPlayer, Observation]:
@@ -44,7 +46,7 @@ def evaluate_all(
 
     `played` is told of each game that has ended. Raises Stopped when `stop` is requested.
     """
-    own = _Recorder(PolicyPlayer(policy, settings, device, config.seed), policy.inputs)
+    own = _Recorder(PolicyPlayer(policy, settings, device, config.seed, capture), policy.inputs)
     if not config.eval.games:
         env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
         try:

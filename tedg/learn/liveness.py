@@ -32,9 +32,8 @@ def liveness(
     Influence and variation compare states. Where those do not differ they are absent, and `missing` says why.
     """
     policy.zero_grad(set_to_none=True)
-    acted = policy.get_action_and_value(
-        observation, settings.routing, settings.temperature, generator=generator
-    )
+    race = policy.race(len(observation), generator)
+    acted = policy.get_action_and_value(observation, settings.routing, settings.temperature, race=race)
     acted.log_prob.mean().backward()  # type: ignore[no-untyped-call]
     figures: dict[str, float | str | None] = {
         f"gradient/{name}": _norm(policy.fusion.get_parameter(path))

@@ -130,7 +130,7 @@ class AlignmentTarget(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, operator_scores: Float[Tensor, "B O"] | None, temperature: float = 1.0
+        self, operator_scores: Float[Tensor, "B O"] | None, temperature: float | Float[Tensor, ""] = 1.0
     ) -> Float[Tensor, "B K"]:
         """Detached target distribution; ValueError when there are no operator scores."""
         means = self._expert_means(operator_scores)

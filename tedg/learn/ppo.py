@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,8 +14,12 @@ from torch import Tensor
 
 from tedg.config.run_config import PPOConfig
 from tedg.learn import losses
+from tedg.learn.adam import Adam
+from tedg.learn.capture import Capture, Function, Plain
+from tedg.learn.held import Held, HeldSettings
+from tedg.learn.ledger import Ledger
 from tedg.learn.normalise import ReturnNormaliser
-from tedg.learn.objective import Evaluation, Targets, objective_terms, weighted_total
+from tedg.learn.objective import Targets, objective_terms, weighted_total
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.rollout import Rollout, advantages
 from tedg.learn.shards import Inputs, Shards
@@ -51,12 +55,13 @@ class Part(Protocol):
         ...
 
 
-class FaultError(Exception):
-    """A loss, gradient or weight was NaN or infinite, or a figure beyond its limit."""
-
-
 class Learner:
-    """Owns policy, optimiser, reward normaliser and alignment target, and updates them together."""
+    """Owns policy, optimiser, reward normaliser and alignment target, and updates them together.
+
+    An update is three functions of tensors that are put to their places first: one before its minibatches,
+    one for each, one after them. On a GPU each is captured and replayed. So none of them looks at a value:
+    figures, and whether they are finite, are read once, when all minibatches are done.
+    """
 
     def __init__(
         self,
@@ -65,11 +70,17 @@ class Learner:
         num_envs: int,
         generator: torch.Generator,
         threads: int = 1,
+        capture: Capture | None = None,
     ) -> None:
-        """`generator` (CPU) shuffles minibatches; `threads` processes share each of them."""
+        """`generator` (CPU) shuffles minibatches; `threads` processes share each of them.
+
+        Nothing is captured without `capture`.
+        """
         self.policy, self.config, self.generator = policy, config, generator
         self.parameters = FlatParameters(p for p in policy.parameters() if p.requires_grad)
-        self.optimizer = torch.optim.Adam([self.parameters.value], lr=0.0, eps=config.adam_eps, fused=True)
+        value = self.parameters.value
+        self._capture = capture or Plain()
+        self.optimizer = Adam(value, config.adam_eps, captured=self._capture.fixed)
         self.normaliser = ReturnNormaliser(num_envs, config.gamma)
         self._watched = {
             name: self.parameters.gradients([policy.fusion.get_parameter(path)])
@@ -81,6 +92,17 @@ class Learner:
         self.alignment: losses.AlignmentTarget | None = None
         if policy.router is not None and policy.operator_membership is not None:
             self.alignment = losses.AlignmentTarget(policy.operator_membership)
+
+        self._given = Held(self._capture.fixed)  # the rollout, and the order of its samples
+        self._computed = Held(self._capture.fixed)  # from all of it: what samples are compared with
+        self._observed = Held(self._capture.fixed)  # which samples running statistics are taken from
+        self._held_settings = HeldSettings(self._capture.fixed, value.detach())
+        self._settings: Settings | None = None  # as the functions read them
+        self._functions: dict[str | int, Function] = {}  # "begin", a minibatch by its size, "end"
+        self._sizes: list[int] = []  # of the minibatches of an epoch
+        self._first = torch.zeros(1, dtype=torch.int64, device=value.device)  # place of the next minibatch
+        self._ledger = Ledger(0, value.detach())
+        self._probe: PolicyOutput | None = None  # one minibatch before the first gradient step
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -135,128 +157,155 @@ class Learner:
                 self.shards.restart()
 
     def _update(self, rollout: Rollout, settings: Settings, good: dict[str, Any]) -> UpdateResult:
-        sums: dict[str, list[Tensor]] = defaultdict(list)
-        probe: PolicyOutput | None = None
-        targets = self._prepare(rollout)
-        inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
-        self.shards.begin(inputs, settings.routing)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate
-        try:
-            for index in self._minibatches(rollout):
-                now, scores = self.shards.evaluate(index)
-                held = targets[index]
-                if probe is None:
-                    probe = self._probe(inputs, index, settings)
-                    # The running average must see scores before the first target is made from it.
-                    if self.alignment is not None:
-                        self.alignment.update(scores)
-                    log_ratio = now.log_prob.detach() - held.log_prob
-                    sums["train/initial_log_ratio"].append(log_ratio.abs().mean())
-                self._step(now, scores, held, settings, sums)
-            self._require_finite(self.parameters.value.detach().sum().unsqueeze(0), "weight")
-            self._require_within_limits(sums)
-            self._observe(rollout, settings)
-        except FaultError as fault:
+        self._take(rollout, settings)
+        self._functions["begin"]()
+        for _ in range(self.config.num_epochs):
+            for size in self._sizes:
+                self._functions[size]()
+        rollout.advantage, rollout.value_target = (
+            self._computed[name].view_as(rollout.value) for name in ("advantage", "value_target")
+        )
+        assert self._probe is not None
+        figures = self._ledger.read()
+        if (fault := self._fault(figures)) is not None:
             self.restore(good)
-            first = torch.arange(self.config.minibatch_size, device=inputs.action.device)
-            return UpdateResult({}, probe or self._probe(inputs, first, settings), str(fault))
-        metrics = {name: float(torch.stack(values).mean()) for name, values in sums.items()}
-        assert probe is not None  # a rollout holds at least one minibatch, by validation
-        return UpdateResult(metrics, probe, None)
+            return UpdateResult({}, self._probe, fault)
+        observed = torch.randperm(rollout.num_samples, generator=self.generator)[:OBSERVED_STATES]
+        self._observed.take({"index": observed.to(self._first.device)})
+        self._functions["end"]()
+        metrics = {"train/initial_log_ratio": float(figures.pop("log_ratio")[0])}
+        metrics |= {name: float(values.mean()) for name, values in figures.items()}
+        return UpdateResult(metrics, self._probe, None)
 
-    def _prepare(self, rollout: Rollout) -> Targets:
-        """Advantages and what else the losses compare with, for all samples in one row."""
+    def _take(self, rollout: Rollout, settings: Settings) -> None:
+        """Put everything that the functions read to its place."""
+        samples, device = rollout.num_samples, rollout.action.device
+        size = self.config.minibatch_size
+        sizes = [min(size, samples - first) for first in range(0, samples, size)]
+        if sizes != self._sizes:
+            self._sizes, self._functions = sizes, {}
+            self._ledger = Ledger(self.config.num_epochs * len(sizes), self.parameters.value.detach())
+        inputs = Inputs(rollout.flat_observation(), rollout.action.flatten(), rollout.temperature.flatten())
         ended = rollout.terminated | rollout.truncated
         reward = rollout.reward
         if self.config.normalise_rewards:
             arrays = (x.cpu().numpy() for x in (reward, ended, rollout.continues[0]))
-            scaled = self.normaliser.update(*arrays)
-            reward = torch.as_tensor(scaled, device=reward.device)
-        rollout.advantage = advantages(
-            reward.to(rollout.value.dtype),
-            rollout.value,
-            rollout.next_value,
-            ended,
-            self.config.gamma,
-            self.config.gae_lambda,
+            reward = torch.as_tensor(self.normaliser.update(*arrays), device=device)
+        orders = [torch.randperm(samples, generator=self.generator) for _ in range(self.config.num_epochs)]
+        self._given.take(
+            {
+                **{f"input.{name}": value for name, value in inputs.tensors().items()},
+                "target.log_prob": rollout.log_prob.flatten(),
+                "target.previous_alpha": rollout.previous_alpha.flatten(0, 1),
+                "target.continues": rollout.continues.flatten(),
+                "reward": reward.to(rollout.value.dtype),
+                "value": rollout.value,
+                "next_value": rollout.next_value,
+                "ended": ended,
+                "order": torch.cat(orders).to(device),
+            }
         )
-        rollout.value_target = rollout.advantage + rollout.value
-        return Targets(
-            log_prob=rollout.log_prob.flatten(),
-            advantage=rollout.advantage.flatten(),
-            value_target=rollout.value_target.flatten(),
-            previous_alpha=rollout.previous_alpha.flatten(0, 1),
-            continues=rollout.continues.flatten(),
-        )
+        self.optimizer.set_rate(settings.learning_rate)
+        held = self._held_settings.take(settings)
+        if held is not self._settings or not self._functions:
+            self._settings = held
+            functions: dict[str | int, Function] = {"begin": self._begin, "end": self._end}
+            functions |= {size: partial(self._minibatch, size) for size in set(self._sizes)}
+            self._functions = {name: self._capture(f, self._changing) for name, f in functions.items()}
+        self.shards.begin(self._inputs(), held.routing)
 
-    def _minibatches(self, rollout: Rollout) -> Iterator[Tensor]:
-        """Indices of samples: every epoch a new order, cut into minibatches."""
-        for _ in range(self.config.num_epochs):
-            order = torch.randperm(rollout.num_samples, generator=self.generator)
-            yield from torch.split(order.to(rollout.action.device), self.config.minibatch_size)
+    def _changing(self) -> list[Tensor]:
+        """All that the functions write and later ones read."""
+        alignment = {} if self.alignment is None else self.alignment.state_dict()
+        own = [self._first, *self._ledger.tensors(), *self.optimizer.tensors()]
+        return [*self.policy.state_dict().values(), *alignment.values(), *own]
 
-    def _step(
-        self,
-        now: Evaluation,
-        scores: Tensor | None,
-        targets: Targets,
-        settings: Settings,
-        sums: dict[str, list[Tensor]],
-    ) -> None:
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Advantages, and what the policy says before it changes."""
+        given, config = self._given, self.config
+        reward, value, next_value, ended = (given[n] for n in ("reward", "value", "next_value", "ended"))
+        advantage = advantages(reward, value, next_value, ended, config.gamma, config.gae_lambda)
+        target = (advantage + value).flatten()
+        self._computed.take({"advantage": advantage.flatten(), "value_target": target})
+        self._first.zero_()
+        self._ledger.begin()
+        index = given["order"][: self._sizes[0]]
+        inputs, settings = self._inputs(), self._settings
+        assert settings is not None
+        observation = inputs.observation.map(lambda x: x.index_select(0, index))
+        temperature = inputs.temperature.index_select(0, index)
+        self._probe = self.policy(observation, settings.routing, temperature)
+        # The running average must see scores before the first target is made from it.
+        if self.alignment is not None:
+            self.alignment.update(self._probe.operator_scores)
+
+    def _minibatch(self, size: int) -> None:
         """One optimiser step; losses are functions of the whole minibatch, however it is shared."""
+        assert self._settings is not None
+        settings, places = self._settings, torch.arange(size, device=self._first.device) + self._first
+        index = self._given["order"].index_select(0, places)
+        now, scores = self.shards.evaluate(index)
+        compared = self._given.part("target") | self._computed.tensors
+        targets = Targets(**{name: x.index_select(0, index) for name, x in compared.items()})
         # Off only where no router can follow operators; a hypergraph without scores is an error inside.
         aligned = None
         if self.alignment is not None and settings.routing.source == "router":
             aligned = self.alignment(scores, settings.weights.alignment_temperature)
         terms = objective_terms(now, targets, self.config, aligned)
         total = weighted_total(terms, settings.weights, self.config.value_coef)
-        self._require_finite(torch.stack(list(terms.values())), "loss", list(terms))
         outputs = now.tensors()
         gradients = torch.autograd.grad(total, list(outputs.values()))
         self.parameters.set_gradient(self.shards.backward(dict(zip(outputs, gradients, strict=True))))
-        self._clip_and_measure(sums)
-        self.optimizer.step()
-        for name, value in {**terms, "total": total}.items():
-            sums[f"loss/{name}"].append(value.detach())
         log_ratio = now.log_prob.detach() - targets.log_prob
         ratio = log_ratio.exp()
-        sums["train/kl"].append((ratio - 1 - log_ratio).mean())
-        sums["train/clip_fraction"].append(((ratio - 1).abs() > self.config.clip_range).float().mean())
+        figures = self._clip()
+        figures["log_ratio"] = log_ratio.abs().mean()
+        figures |= {f"loss/{name}": value.detach() for name, value in {**terms, "total": total}.items()}
+        figures["train/kl"] = (ratio - 1 - log_ratio).mean()
+        figures["train/clip_fraction"] = ((ratio - 1).abs() > self.config.clip_range).to(ratio.dtype).mean()
+        self._ledger.note(figures)
+        self.optimizer.step()
+        self._first += size
 
-    def _clip_and_measure(self, sums: dict[str, list[Tensor]]) -> None:
-        """Scale the gradient down to `max_grad_norm`; figures are those before."""
+    def _clip(self) -> dict[str, Tensor]:
+        """Scale the gradient down to `max_grad_norm`; returns norms from before."""
         norm = self.parameters.gradient.norm()
-        self._require_finite(norm.unsqueeze(0), "gradient")
-        sums["gradient/norm"].append(norm)
+        watched = {}
         for name, gradients in self._watched.items():
             own = [gradient.norm() for gradient in gradients] or [torch.zeros_like(norm)]  # none where frozen
-            sums[f"gradient/{name}"].append(torch.stack(own).norm())
+            watched[f"gradient/{name}"] = torch.stack(own).norm()
         self.parameters.gradient.mul_((self.config.max_grad_norm / (norm + 1e-6)).clamp_max(1.0))
+        return {"gradient/norm": norm, **watched}
 
     @torch.no_grad()
-    def _observe(self, rollout: Rollout, settings: Settings) -> None:
+    def _end(self) -> None:
         """Let running statistics see the rollout, now that nothing is compared with the old policy."""
-        order = torch.randperm(rollout.num_samples, generator=self.generator)[:OBSERVED_STATES]
-        sample = rollout.flat_observation()[order.to(rollout.action.device)]
+        assert self._settings is not None
+        index = self._observed["index"]
+        sample = self._inputs().observation.map(lambda x: x.index_select(0, index))
         with observing(self.policy):
-            self.policy(sample, settings.routing, settings.temperature)
+            self.policy(sample, self._settings.routing, self._settings.temperature)
 
-    def _require_finite(self, values: Tensor, what: str, names: list[str] | None = None) -> None:
-        finite = torch.isfinite(values).tolist()
-        if not all(finite):
-            bad = [n for n, ok in zip(names, finite, strict=True) if not ok] if names else []
-            raise FaultError(f"{what}{' ' + ', '.join(bad) if bad else ''} is not finite")
+    def _inputs(self) -> Inputs:
+        return Inputs.of(self._given.part("input"))
 
-    def _require_within_limits(self, sums: dict[str, list[Tensor]]) -> None:
+    def _fault(self, figures: Mapping[str, Tensor]) -> str | None:
+        """What was wrong with the minibatches, beginning with the first that was."""
+        finite = {name: values.isfinite().tolist() for name, values in figures.items()}
+        names = [name for name in figures if name.startswith("loss/") and name != "loss/total"]
+        for row in range(len(finite["gradient/norm"])):
+            if bad := [name.removeprefix("loss/") for name in names if not finite[name][row]]:
+                return f"loss {', '.join(bad)} is not finite"
+            if not finite["gradient/norm"][row]:
+                return "gradient is not finite"
+        if not bool(self.parameters.value.detach().sum().isfinite()):
+            return "weight is not finite"
         for name, key in (("train/kl", "max_kl"), ("loss/value", "max_value_loss")):
-            found, limit = float(torch.stack(sums[name]).mean()), getattr(self.config, key)
+            found, limit = float(figures[name].mean()), getattr(self.config, key)
             if not found <= limit:
-                raise FaultError(f"{name} is {found:g}, above ppo.{key}={limit:g}")
-
-    @torch.no_grad()
-    def _probe(self, inputs: Inputs, index: Tensor, settings: Settings) -> PolicyOutput:
-        return self.policy(inputs.observation[index], settings.routing, inputs.temperature[index])
+                return f"{name} is {found:g}, above ppo.{key}={limit:g}"
+        return None
 
 
 def explained_variance(value: Tensor, target: Tensor) -> float:

@@ -11,9 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tedg.envs.observation import EpisodeEnd, Observation, Position, Resumed, Step, VectorEnv
+from tedg.learn.acting import Actor, Valuer, full
+from tedg.learn.capture import Capture, Plain
+from tedg.learn.held import HeldSettings
 from tedg.learn.stages import Settings
 from tedg.models.logic import remembering
-from tedg.models.policy import ActionAndValue, MoEPolicy
+from tedg.models.policy import ActionAndValue, MoEPolicy, require_finite
 
 
 @dataclass(slots=True)
@@ -75,10 +78,18 @@ class Collector:
         device: torch.device,
         generator: torch.Generator,
         state: CollectorState | None = None,
+        capture: Capture | None = None,
     ) -> None:
-        """Begin new games, or go on where `state` says; games that cannot are lost with the next rollout."""
-        self.env, self.policy, self.device, self.generator = env, policy, device, generator
+        """Begin new games, or go on where `state` says; games that cannot are lost with the next rollout.
+
+        Nothing is captured without `capture`.
+        """
+        self.env, self.policy, self.device = env, policy, device
         self.num_steps = num_steps
+        self._capture = capture = capture or Plain()
+        self._held_settings = HeldSettings(capture.fixed, next(policy.parameters()).detach())
+        self._actors = [Actor(policy, device, generator, capture) for _ in env.groups]
+        self._valuer = Valuer(policy, capture)
         self.env_seconds = 0.0  # wall-clock spent waiting for the environments, over all rollouts
         self._previous_alpha: Tensor | None = None
         self._continues = torch.zeros(env.num_envs, dtype=torch.bool, device=device)
@@ -88,6 +99,8 @@ class Collector:
             self._continues |= state.continues.to(device)
             self._continues[[end.env for end in begun.lost]] = False
         self._observation = begun.observation.select(policy.inputs).to(device)
+        for actor, rows in zip(self._actors, env.groups, strict=True):
+            actor.see(begun.observation[rows])
         self._lost, self._incidents = begun.lost, begun.incidents  # for the next rollout to tell of
 
     def state(self) -> CollectorState:
@@ -100,14 +113,17 @@ class Collector:
     @torch.no_grad()
     def collect(self, settings: Settings) -> Rollout:
         """Play `num_steps` in every environment under one stage's settings."""
+        settings = self._held_settings.take(settings)
         record = _Record(self._observation, self.num_steps, self.policy, settings)
         record.episodes, self._lost = self._lost, []
         record.incidents, self._incidents = self._incidents, []
-        # Faster than no_grad, but compiled code cannot be guarded in it.
-        acting = torch.no_grad() if self.policy.compiled else torch.inference_mode()
+        # Faster than no_grad, but compiled code cannot be guarded in it, nor its tensors be used elsewhere.
+        plain = not self.policy.compiled and not self._capture.fixed
+        acting = torch.inference_mode() if plain else torch.no_grad()
         with remembering(self.policy):
             with acting:
                 self._play(record, settings)
+            require_finite(record.log_prob)
             return self._finish(record, settings)
 
     def _play(self, record: _Record, settings: Settings) -> None:
@@ -116,16 +132,11 @@ class Collector:
             for group, rows in enumerate(groups):
                 if t:
                     self._receive(record, t - 1, group)
-                acted = self._act(record.observation[t, rows], record.temperature[t, rows], settings)
+                acted = self._actors[group].act(settings)
                 record.note_acted(t, rows, acted)
                 self._send(group, acted.action)
         for group in range(len(groups)):
             self._receive(record, self.num_steps - 1, group)
-
-    def _act(self, observation: Observation, temperature: Tensor, settings: Settings) -> ActionAndValue:
-        return self.policy.get_action_and_value(
-            observation, settings.routing, temperature, generator=self.generator
-        )
 
     def _send(self, group: int, action: Tensor) -> None:
         actions = action.cpu().numpy()
@@ -137,7 +148,8 @@ class Collector:
         before = time.monotonic()
         step = self.env.receive(group)
         self.env_seconds += time.monotonic() - before
-        record.note_step(t, self.env.groups[group], step)
+        self._actors[group].see(step.observation)
+        record.note_step(t, self.env.groups[group], step, self._actors[group].shown)
 
     def _finish(self, record: _Record, settings: Settings) -> Rollout:
         device = self.device
@@ -146,12 +158,12 @@ class Collector:
         ended = terminated | truncated
         value, soft_alpha = record.value, record.soft_alpha
         self._observation = record.observation[-1].map(torch.clone)
-        next_value = torch.cat([value[1:], self._value(self._observation, settings).unsqueeze(0)])
+        next_value = torch.cat([value[1:], self._valuer.value(self._observation, settings).unsqueeze(0)])
         next_value[ended] = 0.0
         if record.cut:
             final = Observation.concatenate(record.cut_observations).to(device)
             index = torch.tensor(record.cut, device=device)
-            next_value[index[:, 0], index[:, 1]] = self._value(final, settings)
+            next_value[index[:, 0], index[:, 1]] = self._valuer.value(final, settings)
         first_alpha = soft_alpha[0] if self._previous_alpha is None else self._previous_alpha
         rollout = Rollout(
             observation=record.observation[:-1],
@@ -173,10 +185,6 @@ class Collector:
         self._continues = ~ended[-1]
         return rollout
 
-    def _value(self, observation: Observation, settings: Settings) -> Tensor:
-        value: Tensor = self.policy(observation, settings.routing, settings.temperature).value
-        return value
-
 
 class _Record:
     """A rollout in the making: T steps of N environments, filled group by group."""
@@ -189,7 +197,7 @@ class _Record:
         self.observation = first.map(lambda x: x.new_empty((steps + 1, *x.shape)))
         for name, kept in self.observation.items():
             kept[0] = getattr(first, name)
-        self.temperature = torch.full((steps, envs), settings.temperature, device=device)
+        self.temperature = full(envs, settings.temperature, next(policy.parameters())).expand(steps, -1)
         self.action = torch.empty((steps, envs), dtype=torch.int64, device=device)
         self.log_prob = torch.empty((steps, envs), dtype=real, device=device)
         self.value = torch.empty_like(self.log_prob)
@@ -210,10 +218,10 @@ class _Record:
         self.value[t, rows] = acted.output.value
         self.soft_alpha[t, rows] = acted.output.soft_alpha
 
-    def note_step(self, t: int, rows: slice, step: Step) -> None:
-        """Keep what came of it."""
+    def note_step(self, t: int, rows: slice, step: Step, shown: Observation) -> None:
+        """Keep what came of it; `shown` is the step's observation as tensors."""
         for name, kept in self.observation.items():
-            kept[t + 1, rows] = torch.as_tensor(getattr(step.observation, name))
+            kept[t + 1, rows] = getattr(shown, name)
         self.reward[t, rows] = step.reward
         self.terminated[t, rows], self.truncated[t, rows] = step.terminated, step.truncated
         self.episodes += step.episodes

@@ -21,11 +21,15 @@ from tedg.models.policy import MoEPolicy
 
 def make_device(config: RunConfig) -> torch.device:
     """The device to learn on; `auto` takes a GPU where there is one. ConfigError for a missing GPU."""
-    if config.device == "cuda" and not torch.cuda.is_available():
+    found = torch.cuda.is_available()
+    if config.device == "cuda" and not found:
         raise ConfigError("device=cuda: torch finds no GPU; use device=auto or device=cpu")
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
+    device = torch.device(("cuda" if found else "cpu") if config.device == "auto" else config.device)
+    if config.precision == "tf32" and device.type == "cpu":
+        raise ConfigError("precision=tf32: needs a GPU; use float32 or bfloat16")
+    if device.type == "cuda":  # torch would round the inputs of convolutions unasked
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.precision == "tf32"
+    return device
 
 
 def set_threads(config: RunConfig) -> int:

@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from tedg.config.auxiliary import AUXILIARY, coefficient
 from tedg.config.instantiate import build
 from tedg.config.run_config import RunConfig
 from tedg.models.routing import Routing
 
+ROUTING = "routing."  # what the names of a routing's own numbers begin with
+
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
     """Coefficients of one update. `alpha_entropy` is positive to maximise the router's entropy."""
 
-    entropy: float
-    alpha_entropy: float
-    auxiliary: Mapping[str, float]  # of every loss of `AUXILIARY`, by its name
-    alignment_temperature: float
+    entropy: float | Tensor
+    alpha_entropy: float | Tensor
+    auxiliary: Mapping[str, float | Tensor]  # of every loss of `AUXILIARY`, by its name
+    alignment_temperature: float | Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a stage decides for one rollout and its update."""
+    """Everything that a stage decides for one rollout and its update.
+
+    Its numbers are floats, or tensors without dimensions where something captured reads them.
+    """
 
     stage: str
     routing: Routing
-    temperature: float
+    temperature: float | Tensor
     learning_rate: float
     weights: LossWeights
+
+    def numbers(self) -> dict[str, float | Tensor]:
+        """What may change from update to update within a stage, by name; but for the learning rate."""
+        weights = self.weights
+        return {
+            "temperature": self.temperature,
+            "entropy": weights.entropy,
+            "alpha_entropy": weights.alpha_entropy,
+            "alignment_temperature": weights.alignment_temperature,
+            **weights.auxiliary,
+            **{ROUTING + name: value for name, value in self.routing.numbers().items()},
+        }
+
+    def with_numbers(self, numbers: Mapping[str, float | Tensor]) -> Settings:
+        """The same with other numbers."""
+        own = {n.removeprefix(ROUTING): value for n, value in numbers.items() if n.startswith(ROUTING)}
+        weights = LossWeights(
+            entropy=numbers["entropy"],
+            alpha_entropy=numbers["alpha_entropy"],
+            auxiliary={name: numbers[name] for name in self.weights.auxiliary},
+            alignment_temperature=numbers["alignment_temperature"],
+        )
+        routing, temperature = self.routing.with_numbers(own), numbers["temperature"]
+        return replace(self, routing=routing, temperature=temperature, weights=weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from tedg.envs.observation import EpisodeEnd
 from tedg.envs.vector import training_seeds
 from tedg.errors import DivergedError, Stopped
 from tedg.learn import figures
+from tedg.learn.capture import make_capture
 from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
@@ -79,6 +80,7 @@ class Trainer:
         self.sampling = torch.Generator(self.device).manual_seed(config.seed)
         minibatches = torch.Generator().manual_seed(config.seed)
         own: dict[str, RandomSource] = {"sampling": self.sampling, "minibatches": minibatches}
+        self.capture = make_capture(self.device, config.cuda_graphs, console.note)
         self.generators = own | process_generators()
         random.seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002  for code that names no generator
@@ -88,6 +90,7 @@ class Trainer:
             self.env.num_envs,
             minibatches,
             self._learner_threads(),
+            self.capture,
         )
         self.state = RunState()
         self.collector: Collector | None = None  # none while no games are played
@@ -161,7 +164,7 @@ class Trainer:
     def _begin_games(self) -> Collector:
         envs, steps = self.env.num_envs, self.config.ppo.num_steps
         self.console.note(f"{envs} games begin; an update every {envs * steps:,} env steps")
-        return Collector(self.env, self.policy, steps, self.device, self.sampling, self._games)
+        return Collector(self.env, self.policy, steps, self.device, self.sampling, self._games, self.capture)
 
     def _summary(self) -> dict[str, str]:
         parts = parameters_per_part(self.policy)
@@ -262,7 +265,7 @@ class Trainer:
         metrics: dict[str, float | str] = {
             "stage": settings.stage,
             "stage/number": number,
-            "stage/temperature": settings.temperature,
+            "stage/temperature": float(settings.temperature),
             "train/learning_rate": settings.learning_rate,
             "train/rollbacks": self.state.rollbacks,
             "episodes": self.state.episodes,
@@ -334,7 +337,7 @@ class Trainer:
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
         games, states = evaluate_all(
-            self.config, self.policy, settings, self.device, self.stop, self.console.played
+            self.config, self.policy, settings, self.device, self.capture, self.stop, self.console.played
         )
         write_games(self.run_dir, games)
         evaluation = summaries(games, asked_games(self.config.eval)) if games else {}

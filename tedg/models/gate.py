@@ -5,9 +5,7 @@ To add one, write a class that keeps `Gate`'s contract and one YAML file in conf
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -78,8 +76,10 @@ class TopKGate(ShareGate):
 
     def num_kept(self, num_keys: int) -> int:
         """k for `num_keys` keys."""
-        # In floats 0.28 * 25 lies above 7 and would be rounded up to 8; the decimal as written does not.
-        return min(num_keys, max(2, math.ceil(Fraction(str(self.keep)) * num_keys)))
+        # In floats 0.28 * 25 lies above 7 and would be rounded up to 8. Whole billionths do not, and
+        # torch's compiler follows them, as it does not follow a Fraction.
+        billionths = round(self.keep * 10**9)
+        return min(num_keys, max(2, -(-billionths * num_keys // 10**9)))
 
 
 class RandomTopKGate(TopKGate):

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tedg.models.formulas import loops_serve
 from tedg.models.kernels import keep_largest
 
 FEW = 512  # entries up to which comparing all pairs is faster than selecting
@@ -17,7 +18,7 @@ def largest(scores: Float[Tensor, "... T"], k: int) -> Bool[Tensor, "... T"]:
     if k >= scores.shape[-1]:
         return torch.ones_like(scores, dtype=torch.bool)
     values = scores.detach()
-    if values.device.type == "cpu" and values.shape[-1] <= FEW:
+    if loops_serve(values) and values.shape[-1] <= FEW:
         kept = torch.empty(values.shape, dtype=torch.bool)
         rows = values.reshape(-1, values.shape[-1])
         rows = rows.float() if rows.dtype == torch.bfloat16 else rows  # which compiled loops do not know

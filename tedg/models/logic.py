@@ -88,6 +88,7 @@ class HypergraphEncoder(LogicEncoder):
         self.output_dim = output_dim
         num_atom_rows = self._register_graph(hypergraph)
         self._remembered: tuple[Tensor, Tensor] | None = None
+        self._tables: tuple[Tensor, Tensor] | None = None  # the memory for it, which is kept
 
         self.atom_embedding = nn.Embedding(num_atom_rows, embedding_dim)
         self.literal_state_embedding = nn.Embedding(4, embedding_dim)  # row 2 * positive + holds
@@ -194,10 +195,15 @@ class HypergraphEncoder(LogicEncoder):
     @torch.no_grad()
     def remember(self) -> None:
         """Embed all pairs now and look them up from now on; without effect where there are too many."""
-        if len(self.pair_operator) <= MAX_REMEMBERED:
-            self._remembered = self._embed(
-                torch.arange(len(self.pair_operator), device=self.first_pair.device)
-            )
+        if len(self.pair_operator) > MAX_REMEMBERED:
+            return
+        tables = self._embed(torch.arange(len(self.pair_operator), device=self.first_pair.device))
+        if self._tables is None or self._tables[0].dtype != tables[0].dtype:
+            self._tables = tables
+        else:  # in their place, where captured functions read them
+            for kept, table in zip(self._tables, tables, strict=True):
+                kept.copy_(table)
+        self._remembered = self._tables
 
     def forget(self) -> None:
         """Embed the pairs of each batch again."""

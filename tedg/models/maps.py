@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from tedg.models.formulas import loops_serve
 from tedg.models.map_kernels import (
     convolve_blocks,
     convolve_blocks_backward,
@@ -37,7 +38,7 @@ def cell_features(
     On the CPU this is done by compiled loops. Few glyphs and few blocks of counts are distinct, so each is
     multiplied with the weights once, and a cell adds up what its nine neighbours give.
     """
-    if places.device.type != "cpu" or torch.compiler.is_compiling():
+    if not loops_serve(places) or torch.compiler.is_compiling():
         return plain_cell_features(
             glyphs, places, counts, hero, glyph_weight, glyph_bias, count_weight, count_bias
         )
@@ -77,9 +78,11 @@ def plain_cell_features(
     # The gradient of index_select is several times faster than that of an embedding.
     crop = glyphs.index_select(0, places.flatten()).view(*places.shape, -1).permute(0, 3, 1, 2)
     near = functional.conv2d(crop, glyph_weight, glyph_bias, padding=1)
-    here = torch.zeros_like(counts[..., :1])
-    here[torch.arange(len(hero), device=hero.device), hero[:, 0], hero[:, 1]] = 1
-    planes = torch.cat([counts, here], dim=3).to(glyphs.dtype).permute(0, 3, 1, 2)
+    rows, columns = counts.shape[1:3]
+    # Writing a 1 to its place would copy it from the host, in every call.
+    hero_block = (hero[:, :1] * columns + hero[:, 1:]).unsqueeze(2)
+    here = torch.arange(rows * columns, device=hero.device).view(1, rows, columns) == hero_block
+    planes = torch.cat([counts, here.unsqueeze(3)], dim=3).to(glyphs.dtype).permute(0, 3, 1, 2)
     far = functional.conv2d(planes, count_weight, count_bias, stride=2, padding=1)
     return torch.cat([part.flatten(2).transpose(1, 2) for part in (near, far)], dim=1).relu()
 

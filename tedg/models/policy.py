@@ -118,7 +118,10 @@ class MoEPolicy(nn.Module):
         return tuple(dict.fromkeys((*(name for part in parts for name in part.inputs), "mask")))
 
     def forward(
-        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+        self,
+        observation: Observation,
+        routing: Routing,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
     ) -> PolicyOutput:
         """All outputs for a batch. `routing` and `temperature` (scalar, or one per row) mix the experts."""
         if not self.mixed_precision:
@@ -127,13 +130,18 @@ class MoEPolicy(nn.Module):
             return self._forward(observation, routing, temperature).float()
 
     def _forward(
-        self, observation: Observation, routing: Routing, temperature: Float[Tensor, " batch"] | float
+        self,
+        observation: Observation,
+        routing: Routing,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
     ) -> PolicyOutput:
         tokens, h_vis = self.vision(observation)
         logic = self.logic(observation)
         fused = self.fusion(tokens, h_vis, logic.h_logic, observation.noise)
         context = fused.context
-        column = temperature.unsqueeze(1) if isinstance(temperature, Tensor) else temperature
+        column = temperature
+        if isinstance(temperature, Tensor) and temperature.ndim == 1:
+            column = temperature.unsqueeze(1)
         router_logits = self._expert_scores(routing.source, context, logic) / column
         alpha = routing(router_logits)
         expert_input = context if self.expert_input == "context" else h_vis
@@ -164,25 +172,41 @@ class MoEPolicy(nn.Module):
             return scores
         return context.new_zeros(len(context), self.experts.num_experts)
 
+    def race(self, batch: int, generator: torch.Generator) -> Float[Tensor, "batch actions"]:
+        """Numbers to draw an action for each of `batch` states with."""
+        like = next(self.parameters())
+        return like.new_empty(batch, self.experts.num_actions).detach().exponential_(generator=generator)
+
     def get_action_and_value(
         self,
         observation: Observation,
         routing: Routing,
-        temperature: Float[Tensor, " batch"] | float,
+        temperature: Float[Tensor, " batch"] | Float[Tensor, ""] | float,
         action: Int[Tensor, " batch"] | None = None,
-        generator: torch.Generator | None = None,
+        race: Float[Tensor, "batch actions"] | None = None,
     ) -> ActionAndValue:
-        """Sample an action (or score the given one) under the legality mask; PPO's entrance."""
+        """Score the given action, or the one that wins `race`, under the legality mask; PPO's entrance.
+
+        `race` is of independent numbers from the exponential distribution of rate 1: the action with the
+        largest probability / number is a draw from the policy. torch.multinomial draws so too, but has the
+        host wait for the device. Where probabilities are not finite, neither is `log_prob`.
+        """
         output = self(observation, routing, temperature)
         log_probs = masked_log_probs(output.policy_logits, observation.mask)
         probs = log_probs.exp()
         if action is None:
-            if not bool(probs.sum().isfinite()):  # on a GPU, sampling from these would end the whole process
-                raise DivergedError("the policy's action probabilities are not finite, so it cannot act")
-            action = torch.multinomial(probs, 1, generator=generator).squeeze(1)
+            if race is None:
+                raise ValueError("an action or the numbers to draw one with are needed")
+            action = (probs / race).argmax(dim=1)
         log_prob = log_probs.gather(1, action.unsqueeze(1)).squeeze(1)
         entropy = -(probs * log_probs).sum(dim=1)
         return ActionAndValue(action, log_prob, entropy, output)
+
+
+def require_finite(log_prob: Tensor) -> None:
+    """Raises DivergedError where actions were drawn from probabilities that are not finite."""
+    if not bool(log_prob.isfinite().all()):
+        raise DivergedError("the policy's action probabilities are not finite, so it cannot act")
 
 
 def masked_log_probs(logits: Float[Tensor, "batch actions"], mask: Tensor) -> Float[Tensor, "batch actions"]:

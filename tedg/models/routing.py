@@ -33,6 +33,20 @@ class Routing:
         del stage, progress
         return self
 
+    @property
+    def form(self) -> object:
+        """What tells this map from others but for its `numbers`: equal for maps that compute alike."""
+        return self
+
+    def numbers(self) -> dict[str, float | Tensor]:
+        """Numbers of the map that are annealed, by name."""
+        return {}
+
+    def with_numbers(self, numbers: Mapping[str, float | Tensor]) -> Routing:
+        """The same map with other numbers, which may be tensors without dimensions."""
+        del numbers
+        return self
+
     def __call__(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Rows on the simplex, float32 or wider; the temperature has been divided out of the logits."""
         return self.shares(at_least_float32(logits))
@@ -66,11 +80,24 @@ class Sparsemax(Routing):
 class Entmax(Routing):
     """alpha-entmax of z with a fixed exponent: softmax at 1, sparsemax at 2."""
 
-    exponent: float
+    exponent: float | Tensor
 
     def __post_init__(self) -> None:
-        if not 1 <= self.exponent <= 2:
+        if not isinstance(self.exponent, Tensor) and not 1 <= self.exponent <= 2:
             raise ValueError(f"exponent must be from 1 to 2, not {self.exponent}")
+
+    @property
+    def form(self) -> object:
+        """Softmax, sparsemax, or any exponent in between."""
+        return Entmax, self.exponent if self.exponent in (1, 2) else None
+
+    def numbers(self) -> dict[str, float | Tensor]:
+        """The exponent, unless it is an end of its range."""
+        return {} if self.exponent in (1, 2) else {"exponent": self.exponent}
+
+    def with_numbers(self, numbers: Mapping[str, float | Tensor]) -> Entmax:
+        """Entmax with another exponent."""
+        return Entmax(**numbers) if numbers else self
 
     def shares(self, z: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Entmax."""

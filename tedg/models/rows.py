@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tedg.models.formulas import loops_serve
 from tedg.models.kernels import pool_rows, pool_rows_backward
 
 
@@ -21,13 +22,14 @@ def pooled_rows(
     On the CPU a compiled loop reads each row where it lies. The gathered rows, [N, L, HC], would be many
     times larger than the table, and forward and backward would read and write them several times.
     """
-    if table.device.type == "cpu":
+    if loops_serve(table):
         # Compiled loops know no bfloat16, in which a mixed-precision forward pass may hand them over.
         table, weights = (x.float() if x.dtype == torch.bfloat16 else x for x in (table, weights))
         result: Tensor = _PooledRows.apply(table, rows, weights)  # type: ignore[no-untyped-call]
         return result
     heads = weights.shape[2]
-    gathered = table[rows].view(*rows.shape, heads, -1)
+    # The gradient of index_select needs no sorting, as that of indexing does.
+    gathered = table.index_select(0, rows.flatten()).view(*rows.shape, heads, -1)
     return (gathered * weights.unsqueeze(3)).sum(1).flatten(1)
 
 

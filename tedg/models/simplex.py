@@ -22,20 +22,22 @@ def sparsemax(z: Float[Tensor, " ..."], dim: int = -1) -> Float[Tensor, " ..."]:
     return projected.movedim(-1, dim)
 
 
-def entmax(z: Float[Tensor, "... n"], alpha: float) -> Float[Tensor, "... n"]:
+def entmax(z: Float[Tensor, "... n"], alpha: float | Tensor) -> Float[Tensor, "... n"]:
     """alpha-entmax along the last dimension (Peters, Niculae & Martins 2019, arXiv:1905.05702).
 
     p = [(alpha - 1) z - tau]_+ ^ (1 / (alpha - 1)), with tau such that p sums to 1: softmax for
     alpha = 1, sparsemax for alpha = 2, in between some of both. Half precision becomes float32.
+    An alpha that is a tensor (float64, no dimension) must lie between 1 and 2: it is not looked at.
     ValueError for an alpha outside [1, 2].
     """
-    if not 1 <= alpha <= 2:
-        raise ValueError(f"alpha must be from 1 to 2, not {alpha}")
     z = at_least_float32(z)
-    if alpha == 1:
-        return torch.softmax(z, dim=-1)
-    if alpha == 2:
-        return sparsemax(z)
+    if not isinstance(alpha, Tensor):
+        if not 1 <= alpha <= 2:
+            raise ValueError(f"alpha must be from 1 to 2, not {alpha}")
+        if alpha == 1:
+            return torch.softmax(z, dim=-1)
+        if alpha == 2:
+            return sparsemax(z)
     mapped: Tensor = _Entmax.apply(z, alpha)  # type: ignore[no-untyped-call]
     return mapped
 
@@ -68,7 +70,7 @@ class _Sparsemax(torch.autograd.Function):
 
 class _Entmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, alpha: float) -> Tensor:
+    def forward(ctx: Any, z: Tensor, alpha: float | Tensor) -> Tensor:
         # In float64: near alpha = 1 the power below multiplies rounding errors by 1 / (alpha - 1).
         x = (alpha - 1) * (z - z.amax(dim=-1, keepdim=True)).double()
         power = 1 / (alpha - 1)
@@ -88,7 +90,7 @@ class _Entmax(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
         # Jacobian diag(s) - s s^T / sum(s), s = p^(2 - alpha) on the support (proposition 2 of the paper).
         (p,) = ctx.saved_tensors
-        s = torch.where(p > 0, p.pow(2 - ctx.alpha), 0)
+        s = torch.where(p > 0, p.pow(2 - ctx.alpha), 0).to(p.dtype)
         return _weighted_centring(s, grad_outputs[0]), None
 
 

@@ -81,6 +81,10 @@ class ProjectedTokens:
     def pooled(self, weights: Float[Tensor, "B Q T"]) -> Float[Tensor, "B Q d"]:
         """Sums of tokens under each row of weights."""
         first, last = torch.split(weights, [self.features.shape[1], 1], dim=2)
+        if torch.compiler.is_compiling():
+            # torch's compiler writes over a softmax's result while parts of it are still to be read, which
+            # gives vision a wrong gradient (inductor of torch 2.11 and 2.13).
+            first, last = first.clone(memory_format=torch.contiguous_format), last.clone()
         narrow = torch.bmm(first, self.features)
         return narrow @ self.projection.t() + weights @ self.offset + last * self.last.unsqueeze(1)
 

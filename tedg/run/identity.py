@@ -28,6 +28,7 @@ VOLATILE = (
     "device",
     "threads",
     "compile",
+    "cuda_graphs",
     "logger",
     "check",
     "init_from",

@@ -170,7 +170,8 @@ def actions(bench: Bench) -> Iterator[str]:
     for name, policy in bench.policies.items():
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            acted = policy.get_action_and_value(bench.observation, Softmax(), 1.0, generator=generator)
+            race = policy.race(len(bench.observation), generator)
+            acted = policy.get_action_and_value(bench.observation, Softmax(), 1.0, race=race)
             again = policy.get_action_and_value(bench.observation, Softmax(), 1.0, acted.action)
         legal = bench.observation.mask.gather(1, acted.action.unsqueeze(1)).all()
         require(bool(legal), f"{name}: sampled an illegal action")

@@ -11,9 +11,8 @@ RELATIVE = 1e-9  # of the network's largest gradient, in float64
 
 def faint_parameters(policy, observation, routing, temperature):
     """Names of trainable parameters whose largest gradient is below RELATIVE of the network's largest."""
-    acted = policy.get_action_and_value(
-        observation, routing, temperature, generator=torch.Generator().manual_seed(0)
-    )
+    race = policy.race(len(observation), torch.Generator().manual_seed(0))
+    acted = policy.get_action_and_value(observation, routing, temperature, race=race)
     weights = torch.linspace(-1, 2, len(observation), dtype=acted.log_prob.dtype)
     loss = (acted.log_prob * weights).mean() + (acted.output.value - weights).square().mean()
     loss = loss + losses.load_balance(acted.output.soft_alpha)

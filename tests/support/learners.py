@@ -13,9 +13,11 @@ from tedg.learn.stages import make_schedule
 CPU = torch.device("cpu")
 
 
-def first_gradient(*overrides):
-    """Gradient of an update of one minibatch, float32, and the result of the update."""
+def first_gradient(*overrides, double=False):
+    """Gradient of an update of one minibatch, and the result of the update."""
     config, env, policy = toy("ppo.num_steps=32", "ppo.minibatch_size=256", "ppo.num_epochs=1", *overrides)
+    if double:
+        policy.double()
     stages, budget = make_schedule(config)
     settings = stages[0].settings(budget.total / 2)
     collector = Collector(env, policy, 32, CPU, torch.Generator().manual_seed(0))
