@@ -34,7 +34,7 @@ class Study:
     plan: PlanConfig | None = None
     planned_code: str | None = None
     notes: tuple[str, ...] = ()
-    command: str = "python -m tedg.train -m ..."
+    command: str | None = None  # that trained it, where that is known
 
 
 def find(root: Path, name: str, experiments: Path) -> Study:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tedg.compare import liveness
 from tedg.compare.arms import Arms, choose, group
-from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
+from tedg.compare.beside import above_controls, confounds, controls, described, of_curves
 from tedg.compare.find import Study, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
@@ -29,7 +29,7 @@ class _Looked:
 
     question: Question
     found: Paired
-    some: RunRecord | None  # a run of either arm
+    some: tuple[RunRecord, ...]  # all runs of both arms
     refused: tuple[str, ...]
     dead: tuple[liveness.Finding, ...]
 
@@ -54,9 +54,7 @@ def compare(study: Study, asked: Asked) -> Report:
         outcomes = [one for one in outcomes if one.at == asked.at]
         measures = {measure: None for measure in measures if measure.at == asked.at}
     shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
-    described = [
-        found for of in measures for name in shown if (found := arm(name, arms[name], of)) is not None
-    ]
+    found = [one for of in measures for name in shown for one in described(name, arms[name], of)]
     players = controls([run for name in shown for run in arms[name]], next(iter(measures)))
     return Report(
         study.name,
@@ -67,9 +65,9 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else "fixed",
         tuple(_notes(study, arms, shown, early))
-        + tuple(dict.fromkeys(above_controls(described, players, every[0].measure))),
+        + tuple(dict.fromkeys(above_controls(found, players, every[0].measure))),
         tuple(outcomes),
-        tuple(described),
+        tuple(found),
         tuple(players),
     )
 
@@ -99,12 +97,13 @@ def _family(
 def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     plan = study.plan
     allow = plan.allow if plan is not None else ()
-    found = paired(question, arms, plan.seeds if plan is not None else None, study.place, study.command)
+    planned = plan.seeds if plan is not None else None
+    found = paired(question, arms, by, planned, study.place, study.command)
     refused = (*found.refused, *unlike(found.runs, question.measure, by, allow, study.place))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
-    some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
-    return _Looked(question, found, some, refused, tuple(dead))
+    some = [run for name in (question.baseline, question.variant) for run in arms.get(name, ())]
+    return _Looked(question, found, tuple(some), refused, tuple(dead))
 
 
 def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: str | None) -> Outcome:
@@ -112,8 +111,8 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     if study.plan is not None and study.plan.stop == "anytime":
         pairs = pairs.prefix(study.plan.seeds)
     runs = [pair for pair in found.runs if pair[0].seed in pairs.seeds]
-    some = runs[0][0] if runs else one.some
-    name = question.measure.named(some) if some is not None else question.measure.metric
+    some = [run for pair in runs for run in pair] or one.some
+    name = question.measure.named(some) if some else question.measure.metric
     judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
     refused = _no_verdict(one, judgement, study, early)
     void = [finding for finding in one.dead if finding.void]

@@ -10,6 +10,7 @@ import numpy as np
 from tedg.compare.arms import Arms, also_differ, by_seed
 from tedg.compare.find import few
 from tedg.compare.questions import Question
+from tedg.compare.scores import spelt_budgets
 from tedg.compare.unlike import RunPair
 from tedg.statistics.pairs import Floats, Pairs
 from tedg.store.record import RunRecord
@@ -26,8 +27,18 @@ class Paired:
     notes: tuple[str, ...]
 
 
-def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place: str, command: str) -> Paired:
-    """Every seed that both arms have finished, of the planned ones where there is a plan."""
+def paired(
+    question: Question,
+    arms: Arms,
+    by: str,
+    planned: Sequence[int] | None,
+    place: str,
+    command: str | None,
+) -> Paired:
+    """Every seed that both arms have finished, of the planned ones where there is a plan.
+
+    None of them where the runs had different budgets: there are no figures of a mixture.
+    """
     absent = [name for name in (question.variant, question.baseline) if name not in arms]
     if absent:
         have = ", ".join(arms)
@@ -58,6 +69,13 @@ def paired(question: Question, arms: Arms, planned: Sequence[int] | None, place:
         if gone and planned is None:
             notes.append(f"{_seeds(gone)} of {name} {_are(gone)} missing, so their pairs are left out")
     pairs = tuple(_finished(wanted, baseline, variant, question))
+    every = [run for seed in wanted for runs in (baseline, variant) for run in runs.get(seed, ())]
+    if len(budgets := spelt_budgets(every)) > 1 and not by.startswith("budget"):
+        pairs = ()
+        refused.append(
+            f"the runs had different budgets ({' and '.join(budgets)}), which are never mixed: those of each "
+            "belong into a study of their own (paths.study)"
+        )
     done = {one.seed for one, _ in pairs}
     return Paired(
         pairs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,26 +55,34 @@ class Measure:
         found = self.games(record)
         return None if found is None else float(self.values(found).mean())
 
-    def named(self, record: RunRecord) -> str:
-        """`score (games of 500 steps) at a budget of 1,000,000 env steps`; a milestone is called after."""
-        (unit, budget), *_ = [*record.budget.items(), ("env_steps", record.env_steps)]
-        unit = unit.replace("_", " ")
-        when = f"at a budget of {budget:,} {unit}"
+    def named(self, records: Sequence[RunRecord]) -> str:
+        """`score (games of 500 steps) at a budget of 1,000,000 env steps`; a milestone is called after.
+
+        Runs of several budgets have all of them in the name.
+        """
+        budgets = " and ".join(spelt_budgets(records))
+        several = "s" if " and " in budgets else ""
+        when = f"at {'' if several else 'a '}budget{several} of {budgets}"
         if self.at is not None:
-            when = f"after {self.at:,} of {budget:,} {unit}"
-        return f"{self.metric} ({self._games(record)}) {when}"
+            unit = "" if all("env_steps" in run.budget for run in records) else " env steps"
+            when = f"after {self.at:,}{unit} of {budgets}"
+        return f"{self.metric} ({self._games(records[0])}) {when}"
 
     def _games(self, record: RunRecord) -> str:
         cap = self.cap_of(record)
         return f"games of {cap:,} steps" if cap else "whole games"
 
-    def missing(self, record: RunRecord, place: str, command: str) -> str:
-        """What makes the games that this run lacks."""
-        if self.at is not None and self.at not in (record.config["eval"].get("milestones") or ()):
-            elsewhere = f"paths.study={Path(place).name}_milestones"
+    def missing(self, record: RunRecord, place: str, command: str | None) -> str:
+        """What makes the games that this run lacks; `command` trained it, None where that is not known."""
+        kept = record.config["eval"].get("milestones") or ()
+        if self.at is not None and self.at not in kept:
+            if self.at > (end := record.budget.get("env_steps", self.at)):
+                return f"there is no env step {self.at:,}: they end after {end:,}"
+            wanted = ",".join(map(str, sorted({*kept, self.at})))
+            more = f"'eval.milestones=[{wanted}]' paths.study={Path(place).name}_milestones"
             return (
                 f"no weights of env step {self.at:,} were kept; a run keeps them that is trained anew: "
-                f"{command} 'eval.milestones=[{self.at}]' {elsewhere}"
+                + (f"{command} {more}" if command else f"by the study's own command with {more}")
             )
         at = "" if self.at is None else f" --at {self.at}"
         cap = self.cap_of(record)
@@ -82,6 +91,12 @@ class Measure:
             f"held-out {self._games(record)} were not played; they are by: "
             f"python -m tedg.evaluate {place}{at}{flag}"
         )
+
+
+def spelt_budgets(records: Iterable[RunRecord]) -> list[str]:
+    """`1,000,000 env steps`: each budget that there is, the smallest first."""
+    budgets = {next(iter(run.budget.items())) for run in records}
+    return [f"{number:,} {unit.replace('_', ' ')}" for unit, number in sorted(budgets)]
 
 
 def seeds(evaluation: Evaluation) -> tuple[int, ...]:

@@ -31,10 +31,6 @@ def unlike(
                 f"{'s' * (len(pairs) > 1)} {few([str(seed) for *_, seed in pairs])}); a plan may allow it: "
                 f"plan.allow=[{name}]"
             )
-    if len(budgets := {_spelt(run.budget) for pair in runs for run in pair}) > 1 and not by.startswith(
-        "budget"
-    ):
-        yield f"the runs had different budgets ({' and '.join(sorted(budgets))}), which are never mixed"
     played = [seeds(games) for pair in runs for run in pair if (games := measure.games(run)) is not None]
     if len(set(played)) > 1:
         lists = [f"{len(one)} games from seed {one[0]} in {n} runs" for one, n in Counter(played).items()]
@@ -53,7 +49,3 @@ def mixed_code(runs: Sequence[RunRecord]) -> str | None:
         return None
     counts = ", ".join(f"{number} runs of {code}" for code, number in versions.most_common())
     return f"the code that training depends on changed during the study: {counts}"
-
-
-def _spelt(budget: dict[str, int]) -> str:
-    return " ".join(f"{number:,} {unit.replace('_', ' ')}" for unit, number in budget.items())

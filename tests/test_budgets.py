@@ -1,0 +1,146 @@
+"""A budget of s env steps and a milestone after s of B are two figures: named apart, and never mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.records import arm, games
+
+from tedg.compare import same, text
+from tedg.compare.find import Study
+from tedg.compare.judging import compare
+from tedg.compare.questions import Asked
+from tedg.compare.report import Report
+from tedg.config.compose import compose_all
+from tedg.errors import ConfigError
+from tedg.statistics import aggregates
+from tedg.store.record import Evaluation, RunRecord
+
+B, S = 1_000_000, 500_000
+SPREAD = np.array([-3.0, 1, 4, -2, 2, -1, -1])  # sum 0
+AT_B, AT_S, AFTER_S = 90.0, 60.0, 40.0  # V4's scores are 5 above these
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregates, "RESAMPLES", 100)
+
+
+def two_arms(score: float, budget: int, **changes: object) -> list[RunRecord]:
+    """Seven pairs of V3 and V4 of one budget."""
+    found = []
+    for fusion, more in (("concat", 0.0), ("cross_attn", 5.0)):
+        for run in arm(fusion, score + more + SPREAD * (more > 0), budget={"env_steps": budget}, **changes):
+            own = Evaluation("policy", "500000", "sample", 500, "", games(run.seed + AFTER_S + more))
+            early = (own,) if budget == B else ()
+            found.append(
+                dataclasses.replace(
+                    run, run_id=f"{budget}{run.run_id}", evaluations=(*early, *run.evaluations)
+                )
+            )
+    return found
+
+
+def said(records: Sequence[RunRecord], command: str | None = None, **asked: object) -> Report:
+    study = Study("mine", "multirun/mine", tuple(records), command=command)
+    return compare(study, Asked(**{"by": "fusion", **asked}))  # type: ignore[arg-type]
+
+
+def printed(report: Report) -> str:
+    return "\n".join(text.lines(report))
+
+
+def test_after_s_of_b_is_not_at_a_budget_of_s() -> None:
+    whole, short = two_arms(AT_B, B), two_arms(AT_S, S)
+    for records, asked, name, mean in (
+        (whole, {}, "at a budget of 1,000,000 env steps", AT_B),
+        (whole, {"at": S}, "after 500,000 of 1,000,000 env steps", AFTER_S + 3),
+        (short, {}, "at a budget of 500,000 env steps", AT_S),
+    ):
+        report = said(records, **asked)
+        assert report.outcomes[0].measure == f"score (games of 500 steps) {name}"
+        assert [one.measure for one in report.arms] == [report.outcomes[0].measure] * 2
+        assert report.arms[0].mean.value == pytest.approx(mean)
+        assert report.outcomes[0].verdict == "better"
+
+
+@pytest.mark.parametrize("seeds", ["the same", "others"])
+def test_a_study_of_two_budgets_has_no_figure_of_both(seeds: str) -> None:
+    whole, short = two_arms(AT_B, B), two_arms(AT_S, S)
+    if seeds == "others":
+        short = [dataclasses.replace(run, seed=run.seed + 7) for run in short]
+    report = said([*whole, *short])
+    (outcome,) = report.outcomes
+    assert (outcome.verdict, outcome.difference, outcome.p, outcome.curves) == (None, None, None, None)
+    assert (
+        "score (games of 500 steps) at budgets of 500,000 env steps and 1,000,000 env steps"
+        in outcome.sentence
+    )
+    assert (
+        "had different budgets (500,000 env steps and 1,000,000 env steps), which are never mixed"
+        in outcome.sentence
+    )
+    found = {(one.name, one.measure.partition(" at ")[2]): one.mean.value for one in report.arms}
+    assert found == pytest.approx(
+        {
+            ("concat", "a budget of 1,000,000 env steps"): AT_B,
+            ("concat", "a budget of 500,000 env steps"): AT_S,
+            ("cross_attn", "a budget of 1,000,000 env steps"): AT_B + 5,
+            ("cross_attn", "a budget of 500,000 env steps"): AT_S + 5,
+        }
+    )
+    # Each budget has a table of its own.
+    tables = re.findall(r"^score .* (\S+) env steps:\n.*\nconcat +7 seeds +(\S+)", printed(report), re.M)
+    assert tables == [("1,000,000", "90.0"), ("500,000", "60.0")]
+    with pytest.raises(ConfigError, match="--aa concat: its runs had different budgets"):
+        same.against_itself(Study("mine", "mine", (*whole, *short)), "concat", Asked(by="fusion"))
+
+
+def test_budgets_may_be_the_arms() -> None:
+    records = [run for run in (*two_arms(AT_B, B), *two_arms(AT_S, S)) if run.options["fusion"] == "concat"]
+    for run in records:
+        run.config["budget"] = dict(run.budget)
+    report = said(records, by="budget.env_steps", baseline=str(S))
+    assert report.outcomes[0].measure == (
+        "score (games of 500 steps) at budgets of 500,000 env steps and 1,000,000 env steps"
+    )
+    assert report.outcomes[0].difference is not None
+    assert report.outcomes[0].difference.mean == pytest.approx(AT_B - AT_S)
+
+
+def test_a_budget_of_episodes_has_milestones_in_env_steps() -> None:
+    records = [dataclasses.replace(run, budget={"episodes": 300}) for run in two_arms(AT_B, B)]
+    assert said(records, at=S).outcomes[0].measure.endswith(" after 500,000 env steps of 300 episodes")
+
+
+def test_the_command_that_makes_a_milestone_is_one(tmp_path: Path) -> None:
+    begun = (
+        "python -m tedg.train -m fusion=concat,cross_attn seed=0 budget.env_steps=1000000 "
+        "'eval.milestones=[250000]' paths.study=mine"
+    )
+    records = two_arms(AT_B, B)
+    for run in records:
+        run.config["eval"]["milestones"] = [250_000]
+    sentence = said(records, begun, at=600_000).outcomes[0].sentence
+    command = sentence.partition("trained anew: ")[2].partition(";")[0]
+    python, flag, module, sweep, *overrides = shlex.split(command)
+    assert [python, flag, module, sweep] == ["python", "-m", "tedg.train", "-m"]
+    jobs = compose_all(overrides, True)
+    assert len(jobs) == 2
+    assert {job.config.eval.milestones for job in jobs} == {(250_000, 600_000)}
+    assert {job.config.paths.study for job in jobs} == {"mine_milestones"}
+    # Nothing is typed that cannot run: kept runs do not know their command, and no run has a later step.
+    told = said(records, at=600_000).outcomes[0].sentence
+    assert (
+        "by the study's own command with 'eval.milestones=[250000,600000]' paths.study=mine_milestones"
+        in told
+    )
+    late = said(records, begun, at=2_000_000).outcomes[0].sentence
+    assert "there is no env step 2,000,000: they end after 1,000,000" in late
+    assert "tedg.train" not in late
