@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.records import arm, games
+from support.settings import ON_NETHACK, TINY_WITHOUT_GRAPH
 
+from tedg import evaluate
 from tedg.compare import same, text
+from tedg.compare.__main__ import run as compared_by
 from tedg.compare.find import Study
 from tedg.compare.judging import compare
 from tedg.compare.questions import Asked
@@ -20,7 +28,7 @@ from tedg.compare.report import Report
 from tedg.config.compose import compose_all
 from tedg.errors import ConfigError
 from tedg.statistics import aggregates
-from tedg.store.record import Evaluation, RunRecord
+from tedg.store.record import Evaluation, RunRecord, read_records
 
 B, S = 1_000_000, 500_000
 SPREAD = np.array([-3.0, 1, 4, -2, 2, -1, -1])  # sum 0
@@ -144,3 +152,63 @@ def test_the_command_that_makes_a_milestone_is_one(tmp_path: Path) -> None:
     late = said(records, begun, at=2_000_000).outcomes[0].sentence
     assert "there is no env step 2,000,000: they end after 1,000,000" in late
     assert "tedg.train" not in late
+
+
+@pytest.mark.slow
+def test_on_nethack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of 16,384 env steps that keeps a milestone after 8,192, and another whose budget that is."""
+    monkeypatch.chdir(tmp_path)
+    quick = ("env.num_envs=32", "env.num_workers=0", "ppo.num_steps=32", "ppo.minibatch_size=256")
+    more = ("stage=curriculum", "env.max_episode_steps=200", "eval.games=6", "logic.embedding_dim=8")
+    overrides = [*TINY_WITHOUT_GRAPH, *ON_NETHACK, *quick, *more, "fusion=concat,cross_attn"]
+    for study, budget, kept in (("whole", 16_384, "[8192]"), ("short", 8192, "[]")):
+        own = [f"budget.env_steps={budget}", f"eval.milestones={kept}", f"paths.study={study}"]
+        command = [sys.executable, "-m", "tedg.train", "-m", *overrides, *own]
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
+    assert evaluate.run(["multirun/whole", "--games", "6", "--at", "8192"]) == 0
+    shutil.copytree("multirun/whole", "multirun/both")
+    for run in Path("multirun/short").glob("c*-s0-*"):
+        shutil.copytree(run, Path("multirun/both", run.name))
+
+    def compared(study: str, *asked: str) -> Any:
+        assert compared_by(["--by", "fusion", *asked, "--json", "out.json", study]) == 0
+        return json.loads(Path("out.json").read_text())
+
+    figures, stages = {}, {}
+    for study, asked, weights in (
+        ("whole", ["--at", "8192"], "8192"),
+        ("short", [], "last"),
+        ("whole", [], "last"),
+    ):
+        (outcome,) = (report := compared(study, *asked))["outcomes"]
+        name = outcome["measure"].partition(" steps) ")[2]
+        figures[name] = [arm["scores"] for arm in report["arms"]]
+        records = {record.options["fusion"]: record for record in read_records(Path("multirun", study))}
+        games = [one for run in records.values() for one in run.evaluations if one.weights == weights]
+        assert figures[name] == [[np.mean([game.score for game in one.games])] for one in games]
+        stages[name] = {one.stage for one in games}
+    assert stages == {
+        "after 8,192 of 16,384 env steps": {"transition"},
+        "at a budget of 8,192 env steps": {"finetune"},
+        "at a budget of 16,384 env steps": {"finetune"},
+    }
+    assert len({json.dumps(scores) for scores in figures.values()}) == 3
+    # Both budgets in one study: every figure stands under its own, and none is of both.
+    capsys.readouterr()
+    (outcome,) = (report := compared("both"))["outcomes"]
+    assert (outcome["verdict"], outcome["difference"]) == (None, None)
+    assert "had different budgets (8,192 env steps and 16,384 env steps)" in capsys.readouterr().out
+    apart = {one["measure"].partition(" steps) ")[2]: [] for one in report["arms"]}
+    for one in report["arms"]:
+        apart[one["measure"].partition(" steps) ")[2]].append(one["scores"])
+    assert apart == {name: scores for name, scores in figures.items() if name.startswith("at")}
+    # A milestone without weights is refused with the command that makes it.
+    (outcome,) = compared("whole", "--at", "4096")["outcomes"]
+    command = shlex.split(outcome["sentence"].partition("trained anew: ")[2].partition(";")[0])
+    jobs = compose_all(command[4:], True)
+    assert command[1:4] == ["-m", "tedg.train", "-m"]
+    assert {job.config.eval.milestones for job in jobs} == {(4096, 8192)}
+    assert {job.config.budget.env_steps for job in jobs} == {16_384}
+    assert {job.config.paths.study for job in jobs} == {"whole_milestones"}
