@@ -155,12 +155,19 @@ def test_the_command_that_makes_a_milestone_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_on_nethack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run of 16,384 env steps that keeps a milestone after 8,192, and another whose budget that is."""
     monkeypatch.chdir(tmp_path)
-    quick = ("env.num_envs=32", "env.num_workers=0", "ppo.num_steps=32", "ppo.minibatch_size=256")
+    quick = (
+        "env.num_envs=64",
+        "env.num_workers=0",
+        "ppo.num_steps=32",
+        "ppo.minibatch_size=512",
+        "vision=state",
+    )
     more = ("stage=curriculum", "env.max_episode_steps=200", "eval.games=6", "logic.embedding_dim=8")
     overrides = [*TINY_WITHOUT_GRAPH, *ON_NETHACK, *quick, *more, "fusion=concat,cross_attn"]
     for study, budget, kept in (("whole", 16_384, "[8192]"), ("short", 8192, "[]")):

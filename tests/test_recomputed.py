@@ -1,4 +1,4 @@
-"""The figures of a comparison of real runs are those of a script that knows the records and nothing of tedg."""
+"""The figures of a comparison of real runs are those of a script that knows their records and no tedg."""
 
 from __future__ import annotations
 
