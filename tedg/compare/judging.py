@@ -69,7 +69,7 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else None,
         tuple(_notes(study, arms, shown, early))
-        + tuple(above_controls(by_measure[-1], players, every[0].measure)),
+        + tuple(dict.fromkeys(above_controls(by_measure[-1], players, every[0].measure))),
         tuple(outcomes),
         tuple(one for found in by_measure for one in found),
         tuple(players),
