@@ -39,7 +39,8 @@ REFUSED: dict[str, tuple[list[RunRecord], Any, str]] = {
     "budget": (
         two(budget={"env_steps": 500_000}),
         PLAN,
-        "the runs had different budgets (1,000,000 env steps and 500,000 env steps), which are never mixed",
+        "the runs had different budgets (500,000 env steps and 1,000,000 env steps), which are never mixed: "
+        "those of each belong into a study of their own (paths.study)",
     ),
     "other games": (
         changed(two(), 3, evaluations=(Evaluation("policy", "last", "sample", 500, "", games(90, 20, 7)),)),

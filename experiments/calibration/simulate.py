@@ -22,6 +22,8 @@ from scipy import stats
 from tedg.files import write_json, write_text
 from tedg.statistics import aggregates, power, sign_flip
 from tedg.statistics.aa import limits
+from tedg.statistics.crossing import crossing
+from tedg.statistics.curves import Curve
 from tedg.statistics.pairs import Floats, Pairs, mean_difference
 from tedg.statistics.skewed import mean_of_games
 from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, judge
@@ -29,6 +31,7 @@ from tedg.statistics.verdict import Contrast, Judgement, Rules, Stop, Verdict, j
 HERE = Path(__file__).parent
 DIFFERENT = (Verdict.BETTER, Verdict.WORSE)
 PLANNED = tuple(range(100))
+CROSS = 1_200_000
 MARK = "<!-- tables: written by simulate.py -->"
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -231,6 +234,30 @@ def coverage(count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def crossings(count: int) -> list[dict[str, Any]]:
+    """Noisy learning curves of arms that cross after 1,200,000 of 2,000,000 env steps, and of equal arms."""
+    rows = []
+    for n in (5, 10, 20):
+        rng = np.random.default_rng(n)
+        crossed = [crossing(*_curves(n, rng, 2e-5)) for _ in range(count)]
+        told = [one for one in crossed if one is not None]
+        held = sum(one.low <= CROSS <= one.high for one in told)
+        bar = {"bar": "upper limit at least 95 %", "width": float(np.mean([o.high - o.low for o in told]))}
+        rows.append(rate(held, len(told), what="the interval holds the crossing", pairs=n, **bar))
+        equal = sum(crossing(*_curves(n, rng, 0)) is not None for _ in range(count))
+        bar = {"bar": "rate at most 5 %", "width": None}
+        rows.append(rate(equal, count, what="equal arms are said to cross", pairs=n, **bar))
+    return rows
+
+
+def _curves(n: int, rng: np.random.Generator, slope: float) -> tuple[list[Curve], list[Curve]]:
+    """Points of two arms; seeds lie apart as runs do, and so do points."""
+    x = np.arange(1, 201) * 10_000.0
+    one = 60 * (1 - np.exp(-x / 5e5)) + rng.normal(0, 4, (n, 1)) + rng.normal(0, 8, (n, 200))
+    other = one + slope * (x - CROSS) + rng.normal(0, 3, (n, 1)) + rng.normal(0, 8, (n, 200))
+    return [(x, y) for y in one], [(x, y) for y in other]
+
+
 def _bootstrapped(scores: Floats, method: str) -> Any:
     rng = np.random.default_rng(0)
     return stats.bootstrap((scores,), np.mean, n_resamples=1000, method=method, rng=rng).confidence_interval
@@ -241,6 +268,7 @@ def missed(results: dict[str, list[dict[str, Any]]]) -> list[str]:
     bars = {
         "upper limit at most 6 %": lambda row: row["high"] <= 0.06,
         "rate at most 5 %": lambda row: row["rate"] <= 0.05,
+        "upper limit at least 95 %": lambda row: row["high"] >= 0.95,
         "none": lambda row: row["unlike the last look"] == 0,
     }
     rows = [row for part in results.values() for row in part if "bar" in row]
@@ -278,6 +306,7 @@ def main() -> int:
         "Pairs for power 0.8": costs,
         "Least effect seen with power 0.8": detectable,
         "Coverage of 95 % intervals": lambda: coverage(count),
+        "Crossing of learning curves": lambda: crossings(max(count // 20, 1)),
     }
     results = {}
     for name, part in parts.items():

@@ -28,11 +28,17 @@ _CONFOUNDS = {
 }
 
 
-def arm(name: str, runs: Sequence[RunRecord], measure: Measure) -> Arm | None:
-    """What one arm reaches and costs; None where none of its games has been played."""
+def described(name: str, runs: Sequence[RunRecord], measure: Measure) -> Iterator[Arm]:
+    """What one arm reaches and costs, by the games that were played; runs of two budgets are never mixed."""
+    apart: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        if measure.games(run) is not None:
+            apart.setdefault(measure.named([run]), []).append(run)
+    yield from (_arm(name, own, measure) for own in apart.values())
+
+
+def _arm(name: str, runs: Sequence[RunRecord], measure: Measure) -> Arm:
     found = [(run, games) for run in runs if (games := measure.games(run)) is not None]
-    if not found:
-        return None
     values = [measure.values(games) for _, games in found]
     scores = np.array([one.mean() for one in values])
     pooled = np.concatenate(values)
@@ -40,7 +46,7 @@ def arm(name: str, runs: Sequence[RunRecord], measure: Measure) -> Arm | None:
     fewest = min(map(len, values))
     return Arm(
         name,
-        measure.named(found[0][0]),
+        measure.named(runs),
         tuple(run.seed for run, _ in found),
         tuple(map(float, scores)),
         _mean(scores),

@@ -9,7 +9,7 @@ import numpy as np
 
 from tedg.compare import liveness
 from tedg.compare.arms import Arms, choose, group
-from tedg.compare.beside import above_controls, arm, confounds, controls, of_curves
+from tedg.compare.beside import above_controls, confounds, controls, described, of_curves
 from tedg.compare.find import Study, count_runs, few, under_plan
 from tedg.compare.paired import Paired, paired, same_otherwise
 from tedg.compare.questions import Asked, Question, Role, family, questions
@@ -30,7 +30,7 @@ class _Looked:
 
     question: Question
     found: Paired
-    some: RunRecord | None  # a run of either arm
+    every: tuple[RunRecord, ...]  # of both arms, with planned seeds
     refused: tuple[str, ...]
     dead: tuple[liveness.Finding, ...]
 
@@ -57,9 +57,8 @@ def compare(study: Study, asked: Asked) -> Report:
         outcomes = [one for one in outcomes if one.at == asked.at]
         measures = {measure: None for measure in measures if measure.at == asked.at}
     shown = dict.fromkeys(name for one in every for name in (one.baseline, one.variant) if name in arms)
-    ran = {name: [run for run in arms[name] if plan is None or run.seed in plan.seeds] for name in shown}
-    by_measure = [[found for name in shown if (found := arm(name, ran[name], of))] for of in measures]
-    described, latest = [one for found in by_measure for one in found], by_measure[-1]
+    ran = {name: _planned(arms[name], plan) for name in shown}
+    by_measure = [[one for name in shown for one in described(name, ran[name], of)] for of in measures]
     players = controls([run for runs in ran.values() for run in runs], next(iter(measures)))
     return Report(
         study.name,
@@ -69,11 +68,16 @@ def compare(study: Study, asked: Asked) -> Report:
         plan.alpha if plan is not None else 0.05,
         plan.delta if plan is not None else None,
         plan.stop if plan is not None else None,
-        tuple(_notes(study, arms, shown, early)) + tuple(above_controls(latest, players, every[0].measure)),
+        tuple(_notes(study, arms, shown, early))
+        + tuple(dict.fromkeys(above_controls(by_measure[-1], players, every[0].measure))),
         tuple(outcomes),
-        tuple(described),
+        tuple(one for found in by_measure for one in found),
         tuple(players),
     )
+
+
+def _planned(runs: Sequence[RunRecord], plan: PlanConfig | None) -> tuple[RunRecord, ...]:
+    return tuple(run for run in runs if plan is None or run.seed in plan.seeds)
 
 
 def _within_the_budget(records: Sequence[RunRecord], at: int | None) -> None:
@@ -107,14 +111,14 @@ def _family(
 def _look(question: Question, study: Study, arms: Arms, by: str) -> _Looked:
     plan = study.plan
     allow = plan.allow if plan is not None else ()
-    found = paired(question, arms, study)
+    found = paired(question, arms, by, study)
     refused = (*found.refused, *unlike(found.runs, question.measure, by, allow))
     more = to_play(found.runs, question.measure, study.place)
     found = replace(found, remedies=(*found.remedies, *more))
     variants, baselines = [other for _, other in found.runs], [one for one, _ in found.runs]
     dead = liveness.findings(variants, baselines, (question.variant, question.baseline))
-    some = next((run for name in (question.baseline, question.variant) for run in arms.get(name, ())), None)
-    return _Looked(question, found, some, refused, tuple(dead))
+    both = [run for name in (question.baseline, question.variant) for run in arms.get(name, ())]
+    return _Looked(question, found, _planned(both, plan), refused, tuple(dead))
 
 
 def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: str | None) -> Outcome:
@@ -122,8 +126,8 @@ def _outcome(one: _Looked, judgement: Judgement, study: Study, by: str, early: s
     if study.plan is not None and study.plan.stop == "anytime":
         pairs = pairs.prefix(study.plan.seeds)
     runs = [pair for pair in found.runs if pair[0].seed in pairs.seeds]
-    some = runs[0][0] if runs else one.some
-    name = question.measure.named(some) if some is not None else question.measure.metric
+    some = [run for pair in runs for run in pair] or one.every
+    name = question.measure.named(some) if some else question.measure.metric
     judgement = replace(judgement, rules=replace(judgement.rules, metric=name))
     refused = _no_verdict(one, judgement, study, early)
     void = [finding for finding in one.dead if finding.void]

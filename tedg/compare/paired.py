@@ -10,6 +10,7 @@ import numpy as np
 from tedg.compare.arms import Arms, also_differ, by_seed
 from tedg.compare.find import Study, count_runs, few
 from tedg.compare.questions import Question
+from tedg.compare.scores import spelt_budgets
 from tedg.compare.unlike import RunPair
 from tedg.statistics.pairs import Floats, Pairs
 from tedg.store.record import RunRecord
@@ -30,8 +31,11 @@ class Paired:
     remedies: tuple[str, ...] = ()
 
 
-def paired(question: Question, arms: Arms, study: Study) -> Paired:
-    """Every seed that both arms have finished, of the planned ones where there is a plan."""
+def paired(question: Question, arms: Arms, by: str, study: Study) -> Paired:
+    """Every seed that both arms have finished, of the planned ones where there is a plan.
+
+    There are no `pairs` where runs had different budgets, since a mixture has no figures.
+    """
     planned = study.plan.seeds if study.plan is not None else None
     absent = [name for name in (question.variant, question.baseline) if name not in arms]
     if absent:
@@ -58,19 +62,25 @@ def paired(question: Question, arms: Arms, study: Study) -> Paired:
                 f"lack{'s' * (len(lacking) == 1)} {question.measure.lacked(lacking[0])}"
             )
             remedies += _remedies(lacking, question, study)
-        if mixed := _unlike_each_other([own[0] for own in runs.values()]):
-            notes.append(f"runs of {name} differ from each other in {few(mixed)}")
+        if keys := _unlike_each_other([own[0] for own in runs.values()]):
+            notes.append(f"runs of {name} differ from each other in {few(keys)}")
         others = sorted(runs.keys() - set(wanted))
         if others:
             notes.append(f"{_seeds(others)} of {name} {_are(others)} not in the plan and left out")
         gone = [seed for seed in wanted if seed not in runs]
         if gone and planned is None:
             notes.append(f"{_seeds(gone)} of {name} {_are(gone)} missing, so their pairs are left out")
-    pairs = tuple(_finished(wanted, baseline, variant, question))
-    done = {one.seed for one, _ in pairs}
+    finished = counted = tuple(_finished(wanted, baseline, variant, question))
+    if mixed := _budgets([baseline, variant], wanted, by):
+        counted = ()
+        refused.append(
+            f"the runs had different budgets ({' and '.join(mixed)}), which are never mixed: those of each "
+            "belong into a study of their own (paths.study)"
+        )
+    done = {one.seed for one, _ in finished}
     return Paired(
-        pairs,
-        _pairs(pairs, question),
+        finished,
+        _pairs(counted, question),
         tuple(seed for seed in wanted if seed not in done),
         tuple(refused),
         tuple(notes),
@@ -108,9 +118,9 @@ def _unplayed(run: RunRecord, question: Question) -> bool:
 
 
 def _remedies(lacking: Sequence[RunRecord], question: Question, study: Study) -> Iterator[str]:
-    able = [run for run in lacking if run.run_id not in study.no_weights]
-    if able:
-        yield question.measure.remedy(able[0], study.place, study.command)
+    measure = question.measure
+    able = [run for run in lacking if run.run_id not in study.no_weights or not measure.kept(run)]
+    yield from dict.fromkeys(measure.remedy(run, study.place, study.command) for run in able)
     if len(able) < len(lacking):
         yield (
             "results alone were kept of runs that lack games, and their weights are not here: where they "
@@ -120,12 +130,25 @@ def _remedies(lacking: Sequence[RunRecord], question: Question, study: Study) ->
 
 
 def _unlike_each_other(runs: Sequence[RunRecord]) -> list[str]:
-    """Keys in which runs of one arm differ, and should not."""
-    return list(dict.fromkeys(key for run in runs[1:] for key in also_differ(run, runs[0], "")))
+    """Keys in which runs of one arm differ, and should not; budgets are told apart by `_budgets`."""
+    return list(dict.fromkeys(key for run in runs[1:] for key in also_differ(run, runs[0], "budget")))
+
+
+def _budgets(arms: Sequence[dict[int, list[RunRecord]]], wanted: Sequence[int], by: str) -> list[str]:
+    """Budgets that would be mixed: of both arms together, of each alone where budgets are the arms."""
+    runs = [[run for seed in wanted for run in arm.get(seed, ())] for arm in arms]
+    own = runs if by.startswith("budget") else [runs[0] + runs[1]]
+    return next((budgets for one in own if len(budgets := spelt_budgets(one)) > 1), [])
 
 
 def _twice(name: str, runs: dict[int, list[RunRecord]]) -> Iterator[str]:
-    double = {seed: several for seed, several in runs.items() if len(several) > 1}
+    """Runs of one seed and budget; several budgets are a refusal of their own."""
+    double = {
+        seed: alike
+        for seed, several in runs.items()
+        for one in several
+        if len(alike := [run for run in several if run.budget == one.budget]) > 1
+    }
     if double:
         first, second, *_ = next(iter(double.values()))
         keys = also_differ(first, second, "")

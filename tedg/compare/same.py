@@ -10,7 +10,7 @@ from tedg.compare.arms import by_seed, choose, group
 from tedg.compare.find import Study
 from tedg.compare.judging import rules
 from tedg.compare.questions import Asked
-from tedg.compare.scores import Measure
+from tedg.compare.scores import Measure, spelt_budgets
 from tedg.errors import ConfigError
 from tedg.spelling import did_you_mean
 from tedg.statistics.aa import FalsePositives, resplit
@@ -47,6 +47,10 @@ def against_itself(study: Study, name: str, asked: Asked) -> Same:
     metric = asked.metric or (plan.metric if plan is not None else "score")
     measure = Measure(metric, asked.cap or (plan.cap if plan is not None else None), asked.at)
     runs = [runs[0] for _, runs in sorted(by_seed(arms[name]).items())]
+    if len(budgets := spelt_budgets(arms[name])) > 1:
+        raise ConfigError(
+            f"--aa {name}: its runs had different budgets ({' and '.join(budgets)}), which are never mixed"
+        )
     found = [score for run in runs if (score := measure.of(run)) is not None]
     law = Rules(metric, rules(study, metric, None).alpha)
     least = 2 * seeds_to_decide(1, law.alpha)

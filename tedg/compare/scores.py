@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +58,18 @@ class Measure:
         found = self.games(record)
         return None if found is None else float(self.values(found).mean())
 
-    def named(self, record: RunRecord) -> str:
-        """`score (games of 500 steps) at a budget of 1,000,000 env steps`; a milestone is called after."""
-        (unit, budget), *_ = [*record.budget.items(), ("env_steps", record.env_steps)]
-        unit = unit.replace("_", " ")
-        when = f"at a budget of {budget:,} {unit}"
+    def named(self, records: Sequence[RunRecord]) -> str:
+        """`score (games of 500 steps) at a budget of 1,000,000 env steps`; a milestone is called after.
+
+        Runs of several budgets have all of them in the name.
+        """
+        budgets = " and ".join(spelt_budgets(records))
+        several = "s" if " and " in budgets else ""
+        when = f"at {'' if several else 'a '}budget{several} of {budgets}"
         if self.at is not None:
-            when = f"after {self.at:,} of {budget:,} {unit}"
-        return f"{self.metric} ({_games(self.cap_of(record))}) {when}"
+            unit = "" if all("env_steps" in run.budget for run in records) else " env steps"
+            when = f"after {self.at:,}{unit} of {budgets}"
+        return f"{self.metric} ({_games(self.cap_of(records[0]))}) {when}"
 
     def lacked(self, record: RunRecord) -> str:
         """The games that this run lacks, and what it has instead."""
@@ -77,15 +82,21 @@ class Measure:
         instead = f" (there are {', '.join(map(_games, caps))})" if caps else ""
         return f"held-out {_games(self.cap_of(record))}{when}{instead}"
 
+    def kept(self, record: RunRecord) -> bool:
+        """Whether training kept the weights that are asked for."""
+        return self.at is None or self.at in (record.config["eval"].get("milestones") or ())
+
     def remedy(self, record: RunRecord, place: str, command: str | None, games: str = "") -> str:
-        """How to come by games that this run lacks, while its weights are there; `games` says which."""
-        if (
-            not games
-            and self.at is not None
-            and self.at not in (record.config["eval"].get("milestones") or ())
-        ):
+        """How to come by games that this run lacks, while its weights are there; `games` says which.
+
+        `command` trained the run, None where that is not known.
+        """
+        if not games and self.at is not None and not self.kept(record):
+            if self.at > (end := record.budget.get("env_steps", record.env_steps)):
+                return f"there is no env step {self.at:,} in a run that ends after {end:,}"
+            wanted = ",".join(map(str, sorted({*(record.config["eval"].get("milestones") or ()), self.at})))
             study = Path(place.strip("'")).name.replace(" ", "_")
-            more = f"'eval.milestones=[{self.at}]' paths.study={study}_milestones"
+            more = f"'eval.milestones=[{wanted}]' paths.study={study}_milestones"
             again = f"{command} {more}" if command else f"the command that trained the study, with {more}"
             return f"weights after {self.at:,} env steps were not kept; to train again and keep them: {again}"
         at = "" if self.at is None else f" --at {self.at}"
@@ -96,6 +107,12 @@ class Measure:
 
 def _games(cap: int) -> str:
     return f"games of {cap:,} steps" if cap else "whole games"
+
+
+def spelt_budgets(records: Iterable[RunRecord]) -> list[str]:
+    """`1,000,000 env steps`: each budget that there is, the smallest first."""
+    budgets = {next(iter(run.budget.items())) for run in records}
+    return [f"{number:,} {unit.replace('_', ' ')}" for unit, number in sorted(budgets)]
 
 
 def seeds(evaluation: Evaluation) -> tuple[int, ...]:

@@ -29,10 +29,6 @@ def unlike(runs: Sequence[RunPair], measure: Measure, by: str, allow: Collection
                 f"{'s' * (len(pairs) > 1)} {few([str(seed) for *_, seed in pairs])}); a plan may allow it: "
                 f"plan.allow=[{name}]"
             )
-    if len(budgets := {_spelt(run.budget) for pair in runs for run in pair}) > 1 and not by.startswith(
-        "budget"
-    ):
-        yield f"the runs had different budgets ({' and '.join(sorted(budgets))}), which are never mixed"
     before = [(_before(one), _before(other), one.seed) for one, other in runs]
     if unequal := [pair for pair in before if pair[0] != pair[1]]:
         first, second, seed = unequal[0]
@@ -81,7 +77,3 @@ def _before(run: RunRecord) -> str:
     if run.parent is None:
         return "0"
     return "unknown" if run.total_env_steps is None else f"{run.total_env_steps - run.env_steps:,}"
-
-
-def _spelt(budget: dict[str, int]) -> str:
-    return " ".join(f"{number:,} {unit.replace('_', ' ')}" for unit, number in budget.items())
