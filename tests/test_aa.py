@@ -131,7 +131,7 @@ def own(evaluation: Evaluation, first: int, weights: str = "last") -> Evaluation
     [
         (
             partial(own, first=500_000, weights="best"),
-            "of 12 runs of second (seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            "12 runs of second (seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more) lack held-out games",
         ),
         (
             partial(own, first=600_000),

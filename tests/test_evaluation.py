@@ -16,6 +16,7 @@ from tedg.envs.observation import EpisodeEnd, Observation, Step
 from tedg.envs.vector import held_out_seeds, training_seeds
 from tedg.errors import Stopped
 from tedg.learn import final
+from tedg.learn.capture import Plain
 from tedg.learn.evaluation import PolicyPlayer, Summary, play
 from tedg.learn.final import evaluate_all
 from tedg.learn.setup import make_env, make_hypergraph, make_policy
@@ -180,7 +181,7 @@ def evaluated(config, monkeypatch):
     monkeypatch.setattr(final, "make_env", recording)
     policy = make_policy(config, make_env(config, training_seeds(0), 1), make_hypergraph(config), CPU)
     settings = make_schedule(config)[0][-1].settings(1e9)
-    games, states = evaluate_all(config, policy, settings, CPU, StopFlag())
+    games, states = evaluate_all(config, policy, settings, CPU, Plain(), StopFlag())
     return games, states, recorders[-1]
 
 

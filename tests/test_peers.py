@@ -37,8 +37,8 @@ TIMING = {
 }
 
 
-def test_the_work_is_four_epochs_of_eight_minibatches():
-    assert GRADIENT_STEPS == 32
+def test_the_work_is_four_epochs_of_four_minibatches():
+    assert GRADIENT_STEPS == 16
 
 
 def test_window_times_whole_cycles_after_the_warm_up():

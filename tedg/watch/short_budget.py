@@ -11,6 +11,7 @@ from tedg.config.run_config import RunConfig
 FEWEST_UPDATES = 4  # of a stage; with fewer it can hardly learn
 FEWEST_EPISODES = 2  # of a stage and game; with fewer, those that end early are most of what is counted
 SMALL_ROLLOUT = 2048  # env steps, of preset=small
+SMALL_GAMES = 32  # of preset=small
 
 
 def short_budget_warning(config: RunConfig) -> str | None:
@@ -40,7 +41,11 @@ def _episodes(config: RunConfig, stage: Mapping[str, Any], episodes: float, shar
     envs = config.env["num_envs"]
     if episodes >= FEWEST_EPISODES * envs:
         return None
-    smaller = f" or env.num_envs={int(episodes / FEWEST_EPISODES)}" if episodes >= FEWEST_EPISODES else ""
+    fitting, smaller = int(episodes / FEWEST_EPISODES), ""
+    if fitting * config.ppo.num_steps >= config.ppo.minibatch_size:
+        smaller = f" or env.num_envs={fitting}"
+    elif SMALL_GAMES <= fitting < envs:
+        smaller = " or preset=small"
     return (
         f"stage {stage['name']} ends after {episodes:.0f} episodes of env.num_envs={envs} games at once, "
         f"so games that end early are most of what it learns from; "
