@@ -359,3 +359,14 @@ def test_a_missing_random_state_is_an_error():
     tensors, state = rng_tensors({"a": torch.Generator()})
     with pytest.raises(StorageError, match="random states"):
         restore_rng({"a": torch.Generator(), "b": random.Random()}, tensors, state)
+
+
+def test_a_generator_of_another_device_begins_anew_from_the_saved_state():
+    """A GPU's state has 16 bytes, the CPU's some thousand."""
+    drawn = []
+    for first in (3, 3, 4):
+        saved = torch.arange(first, first + 16, dtype=torch.uint8)
+        generator = torch.Generator()
+        restore_rng({"sampling": generator}, {"sampling": saved}, {})
+        drawn.append(torch.rand(4, generator=generator).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -87,12 +88,19 @@ def rng_tensors(sources: Mapping[str, RandomSource]) -> tuple[dict[str, Tensor],
 def restore_rng(
     sources: Mapping[str, RandomSource], tensors: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> None:
-    """Undo `rng_tensors` in place; StorageError if the names differ: no generator is left as it was."""
+    """Undo `rng_tensors` in place; StorageError if the names differ: no generator is left as it was.
+
+    A generator of the CPU cannot take the state of a GPU's, nor the other way round. It is seeded from that
+    state then, so that what it draws is new, and still the same each time.
+    """
     saved = {*tensors, *state}
     if saved != set(sources):
         raise StorageError(f"saved random states {sorted(saved)} are not those needed, {sorted(sources)}")
     for name, source in sources.items():
-        if isinstance(source, torch.Generator):
+        if isinstance(source, torch.Generator) and tensors[name].shape != source.get_state().shape:
+            digest = hashlib.sha256(tensors[name].numpy().tobytes()).digest()
+            source.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        elif isinstance(source, torch.Generator):
             source.set_state(tensors[name])
         elif isinstance(source, np.random.Generator):
             source.bit_generator.state = state[name]
