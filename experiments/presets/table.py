@@ -18,7 +18,7 @@ from tedg.files import read_json
 
 RUNS = Path(__file__).parent / "runs"
 SETTING = ["games", "minibatch", "steps", "learning rate", "epochs"]
-DEFAULT = (256, 2048, 64, 7e-4, 4)
+DEFAULT = (256, 2048, 32, 7e-4, 4)
 SMALL = (32, 256, 64, 7e-4, 4)
 
 
