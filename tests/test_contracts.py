@@ -31,8 +31,14 @@ GROUPS = ("fusion", "fusion/gate", "vision", "logic", "routing", "policy")
 OPTIONS = [
     (f"{group}={file.stem}",) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
 ]
-# Under another name the network of fusion=cross_attn, which need not be trained six times at every change.
-DEFAULTS = {"fusion/gate=topk", "vision=glyph", "logic=hypergraph_gat", "routing=stage", "policy=default"}
+# One of each kind is trained at every change, the others in the slow tier.
+TRAINED = {
+    "fusion=cross_attn",
+    "fusion=concat_tokens",
+    "fusion/gate=entmax",
+    "vision=state",
+    "routing=sparsemax",
+}
 CPU = torch.device("cpu")
 
 
@@ -48,7 +54,7 @@ def pytest_generate_tests(metafunc):
             fitting = [option for option in own or OPTIONS if chosen(option, groups) is not None]
             names = [chosen(option, GROUPS) for option in fitting]
             trains = metafunc.function is test_it_learns_which_action_answers_what_it_sees
-            marks = [pytest.mark.slow if trains and not own and name in DEFAULTS else () for name in names]
+            marks = [pytest.mark.slow if trains and not own and name not in TRAINED else () for name in names]
             cases = [pytest.param(one, marks=mark) for one, mark in zip(fitting, marks, strict=True)]
             metafunc.parametrize(fixture, cases, ids=names)
 

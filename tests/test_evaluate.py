@@ -284,7 +284,7 @@ def test_actions_are_drawn_as_the_policy_says(run_dir: Path) -> None:
     assert statistic < 3 * len(expected)
 
 
-@pytest.mark.more
+@pytest.mark.slow
 def test_on_nethack(
     tmp_path: Path, played: list[tuple[int, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:

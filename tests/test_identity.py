@@ -41,7 +41,7 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         ([], ["device=cpu", "threads=3", "logger=none", "init_from=none"]),
         ([], ["env.num_workers=3"]),
         ([], ["preset=default"]),
-        (["preset=small"], ["env.num_envs=32", "ppo.minibatch_size=256"]),
+        (["preset=small"], ["env.num_envs=32", "ppo.minibatch_size=256", "ppo.num_steps=64"]),
         ([], ["eval.games=99", "eval.first_seed=7", "eval.players=[]", "checkpoint.keep=1", "check=default"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.delta=3"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.alpha=0.1"]),

@@ -95,9 +95,9 @@ def test_gradient_steps_are_counted_and_must_move_parameters():
 @pytest.mark.more
 def test_tedg_does_the_work_that_is_timed(compose_tiny: Callable[..., Composed], monkeypatch):
     for module in (work, tedg_run):
-        monkeypatch.setattr(module, "CYCLE_STEPS", 256)  # for speed; still 32 minibatches
-    overrides = ("vision=state", "ppo.num_steps=64", "ppo.num_epochs=4", "ppo.minibatch_size=32")
-    timing = tedg_run.time_training(compose_tiny(*overrides).config, Window(256))
+        monkeypatch.setattr(module, "CYCLE_STEPS", 128)  # for speed; still 16 minibatches
+    overrides = ("vision=state", "ppo.num_steps=32", "ppo.num_epochs=4", "ppo.minibatch_size=32")
+    timing = tedg_run.time_training(compose_tiny(*overrides).config, Window(128))
     assert timing.cycles == timing.checked_cycles == 1
     assert timing.gradient_steps == GRADIENT_STEPS
     assert timing.seconds > 0

@@ -82,6 +82,7 @@ def test_a_sweep_ends_whatever_fails_on_the_way(
     assert "goes on from its newest checkpoint" in raised
 
 
+@pytest.mark.slow
 def test_cells_are_what_single_runs_are(make_sweep: Callable[..., Sweep]) -> None:
     sweep = make_sweep("seed=0,1")
     sweep.fate(1, "kill once")

@@ -264,7 +264,8 @@ def test_weights_of_another_run_are_the_start(compose_tiny, tmp_path):
     )
     child.close()
     assert all(torch.equal(value, parent[name]) for name, value in child.policy.state_dict().items())
-    assert child.learner.optimizer.state_dict()["state"] == {}
+    (own,) = child.learner.optimizer.state_dict()["state"].values()
+    assert all(not value.any() for value in own.values())
     assert child.state.update == 0
 
 
