@@ -108,7 +108,8 @@ def command_line(folder: str, workers: int, others: list[str]) -> list[str]:
 def checked(folder: Path) -> tuple[int, Learnt, Learnt]:
     """Cycles between the first and the last checkpoint, and where learning stood at both."""
     paths = sorted(folder.glob("checkpoint_p0/checkpoint_*.pth"))
-    first, last = (torch.load(path, weights_only=True) for path in (paths[0], paths[-1]))
+    # Written by this run a moment ago. They hold NumPy's numbers, which would not count as weights.
+    first, last = (torch.load(path, weights_only=False) for path in (paths[0], paths[-1]))
     cycles = (last["env_steps"] - first["env_steps"]) // CYCLE_STEPS
     return cycles, _learnt(first), _learnt(last)
 
