@@ -10,6 +10,7 @@ from tedg.config.compose import compose, compose_all, search_space
 from tedg.config.sources import Sources
 from tedg.files import conf_dir
 from tedg.run.identity import run_id
+from tedg.run.saved import read_run_config
 
 # The number of arms of each experiment.
 EXPERIMENTS = {"controls": 8, "v3_vs_v4": 4, "gate_sweep": 9, "losses": 7, "stages": 8}
@@ -117,3 +118,11 @@ def test_an_experiment_of_ones_own_sweeps_arms_of_its_own(tmp_path: Path) -> Non
             ("fusion.CrossAttentionFusion", 0.999, 0.9),
             ("fusion.CrossAttentionFusion", 0.999, 1.0),
         ]
+
+
+@pytest.mark.parametrize("study", ["aa", "learns", "presets", "recomputed"])
+def test_configurations_of_earlier_versions_are_read(study: str) -> None:
+    """A key that is new needs the value that earlier versions acted by, in run/saved.py."""
+    runs = sorted((Path(__file__).parent.parent / "experiments" / study / "runs").iterdir())
+    configs = [read_run_config(runs[0]), read_run_config(runs[-1])]
+    assert all(config.cuda_graphs for config in configs)

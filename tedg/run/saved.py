@@ -16,7 +16,11 @@ from tedg.store.rundir import CONFIG, read_config
 
 # Keys that earlier versions did not have, with the values that these acted by. Those that count in a run's id
 # are in LATER.
-_ADDED: dict[tuple[str, ...], Any] = {("eval", "milestones"): [], ("paths", "experiments_dir"): None}
+_ADDED: dict[tuple[str, ...], Any] = {
+    ("eval", "milestones"): [],
+    ("paths", "experiments_dir"): None,
+    ("cuda_graphs",): True,
+}
 
 
 def read_run_config(run_dir: Path) -> RunConfig:
