@@ -120,7 +120,7 @@ def test_an_experiment_of_ones_own_sweeps_arms_of_its_own(tmp_path: Path) -> Non
         ]
 
 
-@pytest.mark.parametrize("study", ["aa", "learns", "presets", "recomputed"])
+@pytest.mark.parametrize("study", ["aa", "presets", "recomputed"])
 def test_configurations_of_earlier_versions_are_read(study: str) -> None:
     """A key that is new needs the value that earlier versions acted by, in run/saved.py."""
     runs = sorted((Path(__file__).parent.parent / "experiments" / study / "runs").iterdir())

@@ -8,16 +8,15 @@ The games are those of the run's own `eval`. Each summary goes to `cap_<limit>.j
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from tedg.config.run_config import RunConfig
-from tedg.config.typed import Faults
-from tedg.config.validation import validate
 from tedg.files import write_json
 from tedg.learn.final import play_missing, summaries
+from tedg.run.saved import read_run_config
 from tedg.signals import StopFlag
 from tedg.store.games import POLICY, asked_games
-from tedg.store.rundir import read_config
 
 
 def main() -> None:
@@ -39,13 +38,8 @@ def main() -> None:
 
 def configuration(run_dir: Path, limit: int) -> RunConfig:
     """The run's configuration, but for the step limit of its games. Raises ConfigError and StorageError."""
-    saved = read_config(run_dir)
-    saved["env"]["max_episode_steps"] = limit
-    faults = Faults()
-    config = validate(saved, faults)
-    faults.raise_if_any()
-    assert config is not None
-    return config
+    config = read_run_config(run_dir)
+    return replace(config, env={**config.env, "max_episode_steps": limit})
 
 
 if __name__ == "__main__":
