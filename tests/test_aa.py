@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.experiments import EXPERIMENTS, script
 
 from tedg.compare import same
 from tedg.compare.find import Study, find
@@ -23,7 +23,6 @@ from tedg.statistics.pairs import Pairs
 from tedg.statistics.verdict import Contrast, Rules, Verdict, judge
 from tedg.store.record import Evaluation, RunRecord, read_records
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 Change = Callable[[Evaluation], Evaluation | None]
 
 
@@ -45,12 +44,7 @@ def records() -> list[RunRecord]:
 
 @pytest.fixture(scope="module")
 def faults() -> Any:
-    spec = importlib.util.spec_from_file_location("faults", EXPERIMENTS / "aa/faults.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("aa", "faults")
 
 
 def test_there_are_24_runs_that_differ_in_their_seed_alone(records: list[RunRecord]) -> None:

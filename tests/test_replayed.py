@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import pytest
+from support.experiments import EXPERIMENTS, script
 from support.nethack_games import OneGame
-
-REPLAYED = Path(__file__).parent.parent / "experiments/replayed"
-
-
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("replay", REPLAYED / "replay.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.more
 def test_scores_are_those_of_nle_alone() -> None:
-    replay = script()
+    replay = script("replayed", "replay")
     games = replay.games()
     assert len(games) >= 50
     # The shortest death with points of each player but the last; of that a game that was cut off.
@@ -58,8 +44,9 @@ def test_scores_are_those_of_nle_alone() -> None:
 
 
 def test_every_game_was_the_same_when_it_was_replayed() -> None:
-    rows = script().games(REPLAYED / "results.csv")
-    games = script().games()
+    replay = script("replayed", "replay")
+    rows = replay.games(EXPERIMENTS / "replayed/results.csv")
+    games = replay.games()
     assert [(row["player"], row["seed"], row["replayed"]) for row in rows] == [
         (game["player"], game["seed"], game["score"]) for game in games
     ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.experiments import EXPERIMENTS, script
 
 from tedg.statistics import power
 from tedg.statistics.aa import resplit
@@ -16,7 +15,6 @@ from tedg.statistics.pairs import Pairs
 from tedg.statistics.sentence import outlook, points, sentence
 from tedg.statistics.verdict import Contrast, Rules, Stop, Verdict, judge
 
-CALIBRATION = Path(__file__).parent.parent / "experiments/calibration"
 SPREAD = np.array([-3.0, 1, 4, -2, 2, -1, 3, -4, 0.5, -0.5])  # sum 0
 FIXED = Rules("score")
 
@@ -175,8 +173,8 @@ def test_verdicts_are_seldom_wrong():
 
 
 def test_the_committed_calibration_meets_its_bars_and_is_of_this_code():
-    simulate = _simulate()
-    results = json.loads((CALIBRATION / "results.json").read_text())
+    simulate = script("calibration", "simulate")
+    results = json.loads((EXPERIMENTS / "calibration/results.json").read_text())
     assert simulate.missed(results) == []
     rates = results["False better or worse"]
     cases = {(row["stop"], row["pairs"], row["contrasts"], row["scores"]) for row in rates}
@@ -188,12 +186,3 @@ def test_the_committed_calibration_meets_its_bars_and_is_of_this_code():
     for n in (6, 20):
         assert seen[n]["fixed"] == pytest.approx(power.minimal_effect(n, 0.05), rel=1e-3)
     assert seen[20]["anytime"] == pytest.approx(power.minimal_effect(20, 0.05, at_any_time=True), rel=1e-3)
-
-
-def _simulate():
-    spec = importlib.util.spec_from_file_location("simulate", CALIBRATION / "simulate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
