@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tedg.learn.stages import ROUTING, Settings
+from tedg.shared_memory import part
 
 
 class Held:
@@ -35,8 +36,7 @@ class Held:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Those named `<prefix>.<name>`, by <name>."""
-        start = f"{prefix}."
-        return {n.removeprefix(start): t for n, t in self.tensors.items() if n.startswith(start)}
+        return part(self.tensors, prefix)
 
 
 def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:

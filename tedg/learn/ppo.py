@@ -44,7 +44,7 @@ class UpdateResult:
 
 @runtime_checkable
 class Part(Protocol):
-    """Something with a state that can be taken and given back."""
+    """Something with a state that can be taken, and given back: its values are copied."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state; it may share memory with the part."""
@@ -135,7 +135,7 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` gave."""
         for name, part in self.parts.items():
-            part.load_state_dict(copy.deepcopy(state[name]))  # an optimiser would keep and change it
+            part.load_state_dict(state[name])
 
     def update(self, rollout: Rollout, settings: Settings) -> UpdateResult:
         """Run all epochs over the rollout; on anything not finite roll back and say what it was.
@@ -230,12 +230,9 @@ class Learner:
         self._computed.take({"advantage": advantage.flatten(), "value_target": target})
         self._first.zero_()
         self._ledger.begin()
-        index = given["order"][: self._sizes[0]]
-        inputs, settings = self._inputs(), self._settings
-        assert settings is not None
-        observation = inputs.observation.map(lambda x: x.index_select(0, index))
-        temperature = inputs.temperature.index_select(0, index)
-        self._probe = self.policy(observation, settings.routing, temperature)
+        assert self._settings is not None
+        first = self._inputs()[given["order"][: self._sizes[0]]]
+        self._probe = self.policy(first.observation, self._settings.routing, first.temperature)
         # The running average must see scores before the first target is made from it.
         if self.alignment is not None:
             self.alignment.update(self._probe.operator_scores)
@@ -246,8 +243,7 @@ class Learner:
         settings, places = self._settings, torch.arange(size, device=self._first.device) + self._first
         index = self._given["order"].index_select(0, places)
         now, scores = self.shards.evaluate(index)
-        compared = self._given.part("target") | self._computed.tensors
-        targets = Targets(**{name: x.index_select(0, index) for name, x in compared.items()})
+        targets = Targets(**self._given.part("target"), **self._computed.tensors)[index]
         # Off only where no router can follow operators; a hypergraph without scores is an error inside.
         aligned = None
         if self.alignment is not None and settings.routing.source == "router":
@@ -282,8 +278,7 @@ class Learner:
     def _end(self) -> None:
         """Let running statistics see the rollout, now that nothing is compared with the old policy."""
         assert self._settings is not None
-        index = self._observed["index"]
-        sample = self._inputs().observation.map(lambda x: x.index_select(0, index))
+        sample = self._inputs()[self._observed["index"]].observation
         with observing(self.policy):
             self.policy(sample, self._settings.routing, self._settings.temperature)
 

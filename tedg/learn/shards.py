@@ -52,6 +52,11 @@ class Inputs:
         observation = {f"observation.{name}": value for name, value in self.observation.items()}
         return {**observation, "action": self.action, "temperature": self.temperature}
 
+    def __getitem__(self, index: Tensor) -> Inputs:
+        """Those of some of the samples, whose numbers are given."""
+        # index_select copies whole rows; indexing with a tensor goes element by element.
+        return Inputs.of({name: value.index_select(0, index) for name, value in self.tensors().items()})
+
     @staticmethod
     def of(tensors: dict[str, Tensor]) -> Inputs:
         """What `tensors` gave."""
@@ -70,10 +75,8 @@ class Shard:
 
     def evaluate(self, inputs: Inputs, index: Tensor, routing: Routing) -> tuple[Evaluation, Tensor | None]:
         """The policy on some samples, and the operators' scores, detached."""
-        # index_select copies whole rows; indexing with a tensor goes element by element.
-        observation = inputs.observation.map(lambda x: x.index_select(0, index))
-        temperature, action = (x.index_select(0, index) for x in (inputs.temperature, inputs.action))
-        acted = self._policy.get_action_and_value(observation, routing, temperature, action)
+        of = inputs[index]
+        acted = self._policy.get_action_and_value(of.observation, routing, of.temperature, of.action)
         self._evaluation = Evaluation.of(acted)
         scores = acted.output.operator_scores
         return self._evaluation, None if scores is None else scores.detach()
