@@ -159,6 +159,7 @@ def test_a_budget_of_episodes_has_milestones_in_env_steps() -> None:
     assert said(records, at=S).outcomes[0].measure.endswith(" after 500,000 env steps of 300 episodes")
 
 
+@pytest.mark.more
 def test_the_command_that_makes_a_milestone_is_one(tmp_path: Path) -> None:
     begun = (
         "python -m tedg.train -m fusion=concat,cross_attn seed=0 budget.env_steps=1000000 "

@@ -61,7 +61,7 @@ def cells(count):
 
 
 # Six of them name most options; tests/every_cell.py --captured tries all cells.
-TIERS = ((), *[pytest.mark.more] * 5, *[pytest.mark.slow] * 22)
+TIERS = (*[pytest.mark.more] * 6, *[pytest.mark.slow] * 22)
 CELLS = [pytest.param(c, id=" ".join(c), marks=tier) for c, tier in zip(cells(28), TIERS, strict=True)]
 
 
@@ -174,7 +174,8 @@ def test_the_race_draws_from_the_policy():
     assert stats.chisquare(counts[:4], 100_000 * probs[:4]).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+@pytest.mark.more_than_first(1)
+@pytest.mark.parametrize("fusion", ["cross_attn", "concat"])
 def test_formulas_of_a_gpu_give_the_cpus_values_and_gradients(fusion):
     _, env, policy = toy(*NARROW, f"fusion={fusion}")
     policy.double()
