@@ -379,6 +379,14 @@ def test_more_processes_than_the_machine_has_use_for(monkeypatch: pytest.MonkeyP
     assert compose(["threads=12", "env.num_workers=12"])
 
 
+def test_tf32_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "precision=tf32: needs a GPU (device=cpu); take precision=float32" in refusal(
+        "precision=tf32", "device=cpu"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "needs a GPU (CUDA_VISIBLE_DEVICES='' hides every GPU)" in refusal("precision=tf32", "device=auto")
+
+
 def test_compiling_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CXX", "my-c++")

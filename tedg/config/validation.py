@@ -150,12 +150,13 @@ def _validate_milestones(node: Mapping[str, Any], faults: Faults) -> None:
 
 
 def _validate_device(node: Mapping[str, Any], faults: Faults) -> None:
-    device, reason = _get(node, "device"), cuda_missing()
-    if device == "cuda" and reason is not None:
+    device = _get(node, "device")
+    if device == "cuda" and (reason := cuda_missing()) is not None:
         faults.add("device", "cuda", f"{reason}; take device=cpu or device=auto")
-    elif _get(node, "precision") == "tf32" and (device == "cpu" or reason is not None):
-        why = reason or "device=cpu"
-        faults.add("precision", "tf32", f"needs a GPU ({why}); take precision=float32 or bfloat16")
+    elif _get(node, "precision") == "tf32":
+        why = "device=cpu" if device == "cpu" else cuda_missing()
+        if why is not None:
+            faults.add("precision", "tf32", f"needs a GPU ({why}); take precision=float32 or bfloat16")
 
 
 def cuda_missing() -> str | None:
