@@ -16,9 +16,11 @@ from typing import Any
 from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
 from tedg.inert import inert
+from tedg.run.modality import modality_of_run
 from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
+from tedg.run.summary import modality_lines
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.spelling import did_you_mean
 from tedg.store import rundir
@@ -78,9 +80,15 @@ def run(arguments: Sequence[str]) -> int:
     if given.json:
         print(json.dumps([content(row) for row in rows], indent=2))
     else:
-        for line in lines(rows):
+        for line in (*lines(rows), *_modality_lines(rows)):
             print(inert(line))
     return 0
+
+
+def _modality_lines(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        for line in modality_lines(row.figures.get("modality") or {}):
+            yield f"{row.run}: {line}"
 
 
 def _complain(text: str) -> None:
@@ -136,6 +144,11 @@ class _Asked:
     condition: Condition
     seeds: range
 
+    @property
+    def as_in_training(self) -> bool:
+        """Whether these are the conditions of the games that ended the training."""
+        return self.condition == Condition("last", "sample", self.config.env.get("max_episode_steps") or 0)
+
     @classmethod
     def of(cls, directory: Path, given: argparse.Namespace) -> _Asked:
         """Raises ConfigError for a run that cannot play it, and StorageError."""
@@ -181,14 +194,17 @@ def _all_asked(given: argparse.Namespace) -> list[_Asked]:
 
 def _rows(asked: _Asked, stop: StopFlag) -> Iterator[Row]:
     """Play what is missing, and tell of all games that were asked for."""
+    told: dict[str, Any] = {}
     with rundir.owned(asked.directory):
         stage, games = _policy_games(asked, stop)
+        if asked.as_in_training:
+            told["modality"] = modality_of_run(asked.directory, asked.config, stop)
     budget = budget_of(asdict(asked.config.budget), asked.config.stage)
     condition = asked.condition
     yield Row(
         *(asked.directory.name, POLICY, condition.weights, condition.mode, condition.cap),
         *(in_words(condition.weights, budget), stage, str(condition.table(asked.directory))),
-        figures(games, asked.seeds),
+        figures(games, asked.seeds) | told,
     )
     path = yardsticks(asked.directory, asked.config.env, condition.cap)
     for name, played in _yardstick_games(asked, path, stop).items():
@@ -199,7 +215,7 @@ def _policy_games(asked: _Asked, stop: StopFlag) -> tuple[str, Games]:
     directory, config, condition = asked.directory, asked.config, asked.condition
     stage, known = read_condition(directory, condition)
     others: Games = {}
-    if condition == Condition("last", "sample", config.env.get("max_episode_steps") or 0):
+    if asked.as_in_training:
         others = (read_games(directory) or {}).get(POLICY, {})  # the run's own, under these very conditions
     for games in (known, others):
         _forget_lost(games, asked.seeds)

@@ -181,8 +181,8 @@ def evaluated(config, monkeypatch):
     monkeypatch.setattr(final, "make_env", recording)
     policy = make_policy(config, make_env(config, training_seeds(0), 1), make_hypergraph(config), CPU)
     settings = make_schedule(config)[0][-1].settings(1e9)
-    games, states = evaluate_all(config, policy, settings, CPU, Plain(), StopFlag())
-    return games, states, recorders[-1]
+    games, seen = evaluate_all(config, policy, settings, CPU, Plain(), StopFlag())
+    return games, seen.before, recorders[-1]
 
 
 def test_all_players_play_the_same_games_and_training_plays_none_of_them(monkeypatch):

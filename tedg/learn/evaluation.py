@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tedg.envs.observation import EpisodeEnd, Observation, Player, VectorEnv
+from tedg.envs.observation import EpisodeEnd, Observation, Player, Step, VectorEnv
 from tedg.errors import Stopped
 from tedg.learn.acting import Actor
 from tedg.learn.capture import Capture, Plain
@@ -20,6 +20,8 @@ from tedg.models.policy import MoEPolicy, require_finite
 from tedg.processes import WorkerError
 from tedg.signals import StopFlag
 from tedg.statistics.skewed import mean_of_games
+
+Watching = Callable[[Observation, Step], None]  # told of each step: what was shown, and what came of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,11 @@ def play(
     games: int,
     stop: StopFlag,
     ended: Callable[[EpisodeEnd], None] | None = None,
+    watch: Watching | None = None,
 ) -> list[EpisodeEnd]:
     """Play the first `games` games of `env`'s seed plan to their end; returns them in the order of seeds.
 
-    `ended` is called with each game as soon as it has ended.
+    `ended` is called with each game as soon as it has ended, `watch` with each step.
 
     Environment i must play games i, i + N, i + 2N, ... of the list, so that which games count depends
     neither on the player nor on how fast games end. Games beyond the list are not counted. Raises
@@ -127,5 +130,7 @@ def play(
                 if ended is not None:
                     ended(end)
             played[end.env] += 1
+        if watch is not None:
+            watch(observation, step)
         observation = step.observation
     return sorted(counted, key=lambda end: end.seed)

@@ -11,16 +11,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tedg.config.run_config import RunConfig
-from tedg.envs.observation import EpisodeEnd, Observation, Player
+from tedg.envs.observation import EpisodeEnd, Player
 from tedg.envs.players import make_player
 from tedg.envs.seeds import held_out_seeds, listed_seeds
 from tedg.learn.capture import Capture
-from tedg.learn.evaluation import PolicyPlayer, Summary, play
+from tedg.learn.evaluation import PolicyPlayer, Summary, Watching, play
 from tedg.learn.figures import episode_figures
+from tedg.learn.seen import Seen, Watch
 from tedg.learn.setup import make_device, make_env, make_hypergraph, make_policy, set_threads
 from tedg.learn.snapshot import load_weights
 from tedg.learn.stages import Settings, make_schedule
@@ -41,21 +41,22 @@ def evaluate_all(
     capture: Capture,
     stop: StopFlag,
     played: Played | None = None,
-) -> tuple[GamesByPlayer, Observation]:
+) -> tuple[GamesByPlayer, Seen]:
     """The held-out games of every player, and states that the policy met in its own.
 
     `played` is told of each game that has ended. Raises Stopped when `stop` is requested.
     """
-    own = _Recorder(PolicyPlayer(policy, settings, device, config.seed, capture), policy.inputs)
+    watch = Watch(policy)
     if not config.eval.games:
         env = make_env(config, held_out_seeds(config.eval.first_seed, 1, 1), 1)
         try:
-            own.act(env.reset())
+            watch.alone(env.reset())
         finally:
             env.close()
-        return {}, own.states().to(device)
-    asked = asked_games(config.eval)
-    return _play_lists(config, own, asked, stop, played), own.states().to(device)
+        return {}, watch.seen().to(device)
+    own = PolicyPlayer(policy, settings, device, config.seed, capture)
+    games = _play_lists(config, own, asked_games(config.eval), stop, played, watch)
+    return games, watch.seen().to(device)
 
 
 def play_missing(
@@ -106,10 +107,11 @@ def _play_lists(
     lists: Mapping[str, Sequence[int]],
     stop: StopFlag,
     tell: Played | None = None,
+    watch: Watching | None = None,
 ) -> GamesByPlayer:
     """Every player's list of games; players with equal lists share one vector of environments.
 
-    `policy` may be None where it has no list.
+    `policy` may be None where it has no list; `watch` is told of its steps.
     """
     played: GamesByPlayer = {}
     for seeds in dict.fromkeys(tuple(seeds) for seeds in lists.values() if seeds):
@@ -121,7 +123,8 @@ def _play_lists(
                 player = make_player(name, width, config.seed, env.spec) if yardstick else policy
                 assert player is not None
                 ended = None if tell is None else _counting(name, len(seeds), tell)
-                played[name] = {end.seed: end for end in play(env, player, len(seeds), stop, ended)}
+                seen = None if yardstick else watch
+                played[name] = {end.seed: end for end in play(env, player, len(seeds), stop, ended, seen)}
         finally:
             env.close()
     return played
@@ -135,24 +138,3 @@ def _counting(player: str, total: int, tell: Played) -> Callable[[EpisodeEnd], N
 def first_episodes(episodes: Sequence[EpisodeEnd], count: int) -> dict[str, float] | None:
     """Figures of the first `count` training episodes; None before so many have ended."""
     return episode_figures(episodes[:count]) if len(episodes) >= count else None
-
-
-class _Recorder:
-    """Passes a player's choices on and keeps some of the states it saw."""
-
-    def __init__(self, player: Player, fields: tuple[str, ...], every: int = 16, most: int = 64) -> None:
-        self._player, self._fields, self._every, self._most = player, fields, every, most
-        self._kept: list[Observation] = []
-        self._calls = 0
-
-    def act(self, observation: Observation) -> Any:
-        """The player's actions; every sixteenth observation is kept."""
-        if self._calls % self._every == 0 and len(self._kept) < self._most:
-            self._kept.append(observation.select(self._fields))
-        self._calls += 1
-        return self._player.act(observation)
-
-    def states(self) -> Observation:
-        """Everything kept, as one batch."""
-        names = self._fields
-        return Observation(**{n: np.concatenate([getattr(o, n) for o in self._kept]) for n in names})

@@ -19,10 +19,12 @@ from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation, Player
 from tedg.envs.players import make_player
 from tedg.envs.seeds import listed_seeds
 from tedg.errors import ConfigError, DivergedError, StorageError
-from tedg.learn.evaluation import play
+from tedg.learn.evaluation import Watching, play
 from tedg.learn.final import MAX_ENVS, finished_policy
 from tedg.learn.milestones import milestone_in, stage_of
-from tedg.learn.setup import make_env
+from tedg.learn.modality import Figures, modality
+from tedg.learn.seen import Watch
+from tedg.learn.setup import make_env, make_hypergraph
 from tedg.learn.stages import Settings, make_schedule
 from tedg.models.policy import MoEPolicy, masked_log_probs
 from tedg.models.seeded import uniform
@@ -118,17 +120,26 @@ def play_list(
     player: Callable[[EnvSpec], Player],
     stop: StopFlag,
     ended: Ended,
+    watch: Watching | None = None,
 ) -> None:
-    """Play a list of games side by side; `ended` is called with each, in no order.
+    """Play a list of games side by side; `ended` is called with each, in no order, `watch` with each step.
 
     Raises Stopped when `stop` is requested, and WorkerError.
     """
     width = min(len(seeds), MAX_ENVS)
     env = make_env(config, listed_seeds(seeds, width), width)
     try:
-        play(env, player(env.spec), len(seeds), stop, ended)
+        play(env, player(env.spec), len(seeds), stop, ended, watch)
     finally:
         env.close()
+
+
+def modality_of(config: RunConfig, player: MeasuredPolicy, watch: Watch) -> Figures:
+    """The figures of a policy over the states that it met in the games which were watched."""
+    policy = player.policy
+    seen = watch.seen().to(next(policy.parameters()).device)
+    generator = torch.Generator().manual_seed(config.seed)
+    return modality(policy, seen, player.settings, make_hypergraph(config), generator)
 
 
 def with_cap(config: RunConfig, cap: int) -> RunConfig:

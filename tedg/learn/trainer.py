@@ -20,6 +20,7 @@ from tedg.learn.debug import write_debug_bundle
 from tedg.learn.final import evaluate_all, first_episodes, summaries
 from tedg.learn.liveness import liveness
 from tedg.learn.milestones import Milestones
+from tedg.learn.modality import modality
 from tedg.learn.origin import Origin
 from tedg.learn.ppo import Learner, UpdateResult
 from tedg.learn.recording import Recorder
@@ -336,7 +337,7 @@ class Trainer:
         settings = last.settings(last.end)
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
-        games, states = evaluate_all(
+        games, seen = evaluate_all(
             self.config, self.policy, settings, self.device, self.capture, self.stop, self.console.played
         )
         write_games(self.run_dir, games)
@@ -344,7 +345,9 @@ class Trainer:
         for player, summary in evaluation.items():
             if summary["lost"]:
                 self.console.warn(f"{summary['lost']} held-out games of {player} were lost and do not count")
-        generator = torch.Generator(self.device).manual_seed(self.config.seed)
+        states = seen.before.select(self.policy.inputs)
+        seed = self.config.seed
+        generator, own = torch.Generator(self.device).manual_seed(seed), torch.Generator().manual_seed(seed)
         return {
             **self._totals(),
             "training": {
@@ -355,6 +358,7 @@ class Trainer:
             "evaluation": evaluation,
             "flops": forward_flops(self.policy, states, settings.routing),
             "liveness": liveness(self.policy, states, settings, generator),
+            "modality": modality(self.policy, seen, settings, make_hypergraph(self.config), own),
             "best_checkpoint": self._best(),
             "warnings": self.console.warnings,
         }

@@ -5,13 +5,15 @@ To add one, write a class that keeps `Fusion`'s contract and one YAML file in co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tedg.models.gate import Gate, ShareGate
+from tedg.models.gate import Gate, ShareGate, WithoutKeys
 from tedg.models.largest import softmax_of_largest
 from tedg.models.norm import RunningNorm
 from tedg.models.tokens import DenseTokens, Tokens
@@ -39,10 +41,25 @@ class Fusion(nn.Module):
     # Parameters whose gradient is exactly zero by construction, as built; a run warns of them.
     without_gradient: tuple[str, ...] = ()
     context_dim: int
+    # What makes `attention_weights`, with heads and queries as one dimension, in each forward pass; None
+    # without attention. Where there is one, it is measured what its keys are good for (`without_keys`).
+    gate: Gate | None = None
 
     def promised_keys(self, num_keys: int) -> int | None:
         """How many of `num_keys` keys each query's attention keeps; None where the scores decide."""
         return num_keys
+
+
+@contextmanager
+def without_keys(fusion: Fusion, dropped: Bool[Tensor, "B H T"]) -> Iterator[None]:
+    """Within it the attention of a fusion that has a gate does without some keys of B states."""
+    own = fusion.gate
+    assert own is not None
+    fusion.gate = WithoutKeys(own, dropped)
+    try:
+        yield
+    finally:
+        fusion.gate = own
 
 
 class ConcatFusion(Fusion):
@@ -102,6 +119,7 @@ class CrossAttentionFusion(Fusion):
 
     reads_head: ClassVar[bool] = False
     attention_parameters: ClassVar[dict[str, str]] = {"W_Q": "query.weight", "W_K": "key"}
+    gate: Gate
 
     def __init__(
         self,

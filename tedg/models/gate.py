@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tedg.models.largest import softmax_of_largest
@@ -116,6 +116,29 @@ class EntmaxGate(Gate):
     ) -> Float[Tensor, "B H T"]:
         """Entmax."""
         return entmax(scores, self.exponent)
+
+    def num_kept(self, num_keys: int) -> None:
+        """It depends on the scores."""
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutKeys(Gate):
+    """Another gate's weights without some of its keys, for measuring what these are good for.
+
+    They get the weight 0, and the other weights are divided by what is left of the sum: after a softmax that
+    is what scores of minus infinity would have given. A head must keep one key that has a weight.
+    """
+
+    gate: Gate
+    dropped: Bool[Tensor, "B H T"]
+
+    def __call__(
+        self, scores: Float[Tensor, "B H T"], noise: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B H T"]:
+        """The weights that are left."""
+        left = self.gate(scores, noise).masked_fill(self.dropped, 0)
+        return left / left.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(left.dtype).tiny)
 
     def num_kept(self, num_keys: int) -> None:
         """It depends on the scores."""

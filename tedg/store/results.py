@@ -63,6 +63,9 @@ def result_faults(content: Mapping[str, Any]) -> Iterator[str]:
         isinstance(value, str) if name == "missing" else _number(value) for name, value in figures.items()
     ):
         yield "liveness is no row of numbers"
+    modality = content.get("modality") or {}
+    if not isinstance(modality, Mapping) or not all(map(_number, modality.values())):
+        yield "modality is no row of numbers"
 
 
 def _count(value: Any) -> bool:
