@@ -36,9 +36,10 @@ def set_threads(config: RunConfig) -> int:
     """Have torch leave the cores to the learner, and return how many it may use (`learner_threads`).
 
     torch itself gets one: operations are too small to be split, so minibatches are (see `Shards`), and
-    while the policy acts the other cores play the games.
+    while the policy acts the other cores play the games. Tensors use memory that others gave back.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     return learner_threads(config)
 
 
