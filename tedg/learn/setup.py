@@ -13,6 +13,7 @@ from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
 from tedg.envs.seeds import training_seeds
 from tedg.errors import ConfigError
+from tedg.heap import keep_freed_memory
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.learn.stages import make_schedule
 from tedg.models.build import build_policy

@@ -49,7 +49,7 @@ def pool_rows_backward(
 
 @vector_kernel
 def outer_products(left: _Reals, right: _Reals, sums: _Reals) -> None:
-    """Set sums [B, F, C] to the sum over q of left[b, q, f] * right[b, q, c]; q runs over a multiple of four."""
+    """Set sums [B, F, C] to the sum of left[b, q, f] * right[b, q, c] over a multiple of four q."""
     zero = sums.dtype.type(0)
     for b in range(sums.shape[0]):
         for q in range(0, left.shape[1], 4):  # four at a time: a sum is then written once for all of them

@@ -18,7 +18,7 @@ EPS = 1e-5
 def norm_relu(
     x: Float[Tensor, "K B H"], gain: Float[Tensor, "K 1 H"], shift: Float[Tensor, "K 1 H"]
 ) -> Float[Tensor, "K B H"]:
-    """relu(gain * (x - mean) / std + shift), mean and std over H (Ba et al. 2016), in the precision of `gain`.
+    """relu(gain * (x - mean) / std + shift), mean and std over H (Ba et al. 2016), in `gain`'s precision.
 
     On the CPU a compiled loop reads each row once. Forward and backward would otherwise be some ten passes
     over tensors that no cache holds.
