@@ -139,8 +139,9 @@ class _Pooled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, ...]:
         weights, features = ctx.saved_tensors
-        (grad,) = grad_outputs
-        return torch.bmm(grad, features.transpose(1, 2)), _outer_products(weights, grad)
+        grad = grad_outputs[0].to(features.dtype)  # as above
+        by_weight = torch.bmm(grad, features.transpose(1, 2)).to(weights.dtype)
+        return by_weight, _outer_products(weights.to(features.dtype), grad)
 
 
 def _outer_products(left: Float[Tensor, "B Q F"], right: Float[Tensor, "B Q c"]) -> Float[Tensor, "B F c"]:
