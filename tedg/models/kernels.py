@@ -149,11 +149,11 @@ def keep_largest(scores: _Reals, count: int, kept: npt.NDArray[np.bool_]) -> Non
                 high = middle
             middle = half * low + half * high
         if enough > count:
-            at_most = 0
+            at_most = np.int32(0)
             for i in range(size):
                 at_most += np.int32(row[i] >= high)
             low = high if at_most >= count else low
-        room = count  # for those that equal `low`, the first of them
+        room = np.int32(count)  # for those that equal `low`, the first of them
         for i in range(size):
             kept[n, i] = row[i] >= low
         if enough > count:

@@ -42,8 +42,13 @@ class _NormReLU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
         x = x.contiguous()
         out, mean, inverse = torch.empty_like(x), x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
-        read = (values.detach().squeeze(1).numpy() for values in (gain, shift))
-        kernels.norm_relu(x.detach().numpy(), *read, EPS, *(a.numpy() for a in (out, mean, inverse)))
+        kernels.norm_relu(
+            x.numpy(),
+            gain.squeeze(1).numpy(),
+            shift.squeeze(1).numpy(),
+            EPS,
+            *(values.numpy() for values in (out, mean, inverse)),
+        )
         ctx.save_for_backward(x, gain, out, mean, inverse)
         return out
 
@@ -53,8 +58,8 @@ class _NormReLU(torch.autograd.Function):
         x_grad, gain_grad, shift_grad = torch.empty_like(x), torch.zeros_like(gain), torch.zeros_like(gain)
         kernels.norm_relu_backward(
             grad_outputs[0].contiguous().numpy(),
-            x.detach().numpy(),
-            gain.detach().squeeze(1).numpy(),
+            x.numpy(),
+            gain.squeeze(1).numpy(),
             *(values.numpy() for values in (out, mean, inverse, x_grad)),
             *(values.squeeze(1).numpy() for values in (gain_grad, shift_grad)),
         )

@@ -149,7 +149,8 @@ def _outer_products(left: Float[Tensor, "B Q F"], right: Float[Tensor, "B Q c"])
     if not loops_serve(left) or torch.compiler.is_compiling() or left.dtype == torch.bfloat16:
         return torch.bmm(left.transpose(1, 2), right)
     missing = -left.shape[1] % 4
-    rows = (functional.pad(x, (0, 0, 0, missing)) if missing else x.contiguous() for x in (left, right))
+    if missing:
+        left, right = (functional.pad(x, (0, 0, 0, missing)) for x in (left, right))
     sums = left.new_empty(len(left), left.shape[2], right.shape[2])
-    outer_products(*(x.detach().numpy() for x in rows), sums.numpy())
+    outer_products(left.contiguous().numpy(), right.contiguous().numpy(), sums.numpy())
     return sums
