@@ -12,7 +12,6 @@ from tedg.store.record import RunRecord
 
 _PARTS = ("env", "vision", "logic", "fusion", "routing")
 Arms = dict[str, list[RunRecord]]
-# What tells runs apart without being part of what they learn.
 _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logger", "check", "init_from")
 
 
@@ -77,8 +76,13 @@ def also_differ(variant: RunRecord, baseline: RunRecord, by: str) -> list[str]:
     return [
         key
         for key in keys
-        if key.partition(".")[0] not in _ASIDE and key != inside and not key.startswith(f"{inside}.")
+        if not aside(key) and key != inside and not key.startswith(f"{inside}.")
     ]
+
+
+def aside(key: str) -> bool:
+    """Whether a dotted key tells runs apart without being part of what they learn."""
+    return key.partition(".")[0] in _ASIDE
 
 
 def flat(node: Mapping[str, Any], before: str = "") -> dict[str, Any]:

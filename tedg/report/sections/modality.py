@@ -1,0 +1,5 @@
+from tedg.report.page import section
+
+
+def modality(material):
+    return section("modality", "Modalities", (), "x")
