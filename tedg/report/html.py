@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,7 @@ WORDS = {  # what a kind of verdict is called, with a sign that does not need it
     "void": "∅ void",
     "none": "– no verdict",
 }
+_BREAKS = re.compile(r"(?<=\w)([._/])(?=[A-Za-z])")
 
 
 def html(page: Page) -> str:
@@ -51,11 +53,8 @@ def _picture(svg: str) -> str:
 
 
 def _broken(text: str) -> Markup:
-    """A long word may be broken after its dots, slashes and underscores."""
-    marked = escape(inert(text))
-    for sign in "._/":
-        marked = Markup(marked.replace(sign, f"{sign}<wbr>"))
-    return marked
+    """A long word may be broken after its dots, slashes and underscores, where a letter follows."""
+    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(inert(text)))))
 
 
 def _shown(value: Any) -> Any:
@@ -71,4 +70,4 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters |= {"cell": _cell, "picture": _picture, "broken": _broken}
+_environment.filters |= {"cell": _cell, "minus": _minus, "picture": _picture, "broken": _broken}

@@ -54,8 +54,8 @@ def lines(
         rows = math.ceil(len(panels) / across)
         made = figure(0.4 + height * rows)
         grid = made.subplots(rows, across, squeeze=False, sharex=True, sharey=across > 1).flat
-        for axes, panel in zip(grid, panels, strict=False):
-            _panel(axes, panel, of)
+        for n, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
+            _panel(axes, panel, of, first=n < across)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
@@ -68,13 +68,15 @@ def lines(
         return drawn(name, made, caption, alt)
 
 
-def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look]) -> None:
+def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look], *, first: bool) -> None:
     for step, label in panel.borders:
-        axes.axvline(step, color="#b5b5b5", linewidth=0.7, linestyle=(0, (2, 2)))
-        axes.annotate(
-            short(label), (step, 1), xycoords=("data", "axes fraction"), xytext=(2, -1), fontsize=6.5,
-            textcoords="offset points", va="top", color=GREY,
-        )  # fmt: skip
+        if step > 0:
+            axes.axvline(step, color="#b5b5b5", linewidth=0.7, linestyle=(0, (2, 2)))
+        if first:
+            axes.annotate(
+                short(label), (step, 1), xycoords=("data", "axes fraction"), xytext=(1, 2), fontsize=6.5,
+                textcoords="offset points", va="bottom", color=GREY,
+            )  # fmt: skip
     for span in panel.spans:
         axes.axvspan(span.low, span.high, color="#f0e442", alpha=0.3, linewidth=0)
         axes.axvline(span.at, color="black", linewidth=0.8)
@@ -82,14 +84,15 @@ def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look]) -> None:
         value, label = panel.limit
         axes.axhline(value, color=GREY, linewidth=0.8, linestyle=(0, (1, 1)))
         axes.annotate(
-            label, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), fontsize=6.5,
-            textcoords="offset points", ha="right", va="bottom", color=GREY,
+            label, (1, value), xycoords=("axes fraction", "data"), xytext=(0, -2), fontsize=6.5,
+            textcoords="offset points", ha="right", va="top", color=GREY,
         )  # fmt: skip
     for label, band in panel.bands.items():
         look = of[label]
         axes.fill_between(band.steps, band.low, band.high, color=look.colour, alpha=0.16, linewidth=0)
         _line(axes, band.steps, band.mean, look)
-    axes.set_title(short(panel.title))
+    axes.set_title(panel.title, pad=12 if first and panel.borders else 4)
+    axes.margins(x=0.02)
     axes.set_ylabel(panel.unit)
     if panel.limits is not None:
         axes.set_ylim(*panel.limits)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tedg.inert import inert
 from tedg.report.page import Drawing
 
-WIDTH = 5.2  # inches: as wide as the text of a paper, and still to be read on a phone
+WIDTH = 4.8  # inches: as wide as the text of a paper, and still to be read on a phone
 GREY = "#5f6368"
 _LONGEST = 28  # characters of a name in a figure
 _LOOKS = (

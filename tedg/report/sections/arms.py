@@ -37,5 +37,5 @@ def arms(material: Material) -> Section:
         blocks.append(Table(f"arms-{n + 1}", measure[:1].upper() + measure[1:], titles, tuple(rows), note))
     warnings = [note.removeprefix("warning: ") for note in report.notes if note.startswith("warning: ")]
     if warnings:
-        blocks.append(Listing(tuple(note[:1].upper() + note[1:] + "." for note in warnings)))
+        blocks.append(Listing(tuple(warnings)))
     return section("arms", "Arms and players", blocks, "No run has played the games that count.")

@@ -42,10 +42,12 @@ def _values(key: str, configs: list[dict[str, Any]]) -> str:
 
 def controls(material: Material) -> Section:
     """Arms that would tell an effect from what comes with it."""
-    items = tuple(f"{note[:1].upper()}{note[1:]}." for note in material.missing)
+    items = list(material.missing)
+    if not material.report.controls:
+        items.append("no player that learns nothing has played these games; python -m tedg.evaluate lets them play")
     return section(
         "controls",
         "Controls that are missing",
-        (Listing(items),) if items else (),
+        (Listing(tuple(items)),) if items else (),
         "None that this comparison knows of. docs/variants.md lists what each control isolates.",
     )

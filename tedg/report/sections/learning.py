@@ -7,7 +7,7 @@ from tedg.report.draw.lines import Panel, Span, lines
 from tedg.report.draw.profiles import highest, profiles
 from tedg.report.draw.style import looks
 from tedg.report.material import Material
-from tedg.report.page import Block, Listing, Section, section
+from tedg.report.page import Block, Listing, Section, Text, section
 from tedg.report.sections.stages import borders
 from tedg.report.sections.verdict import lead
 
@@ -39,10 +39,8 @@ def curves(material: Material) -> Section:
                 height=2.7,
             )
         )
-        told = tuple(
-            sentence[:1].upper() + sentence[1:] + "." for one in lead(material) for sentence in crossing_told(one)
-        )
-        blocks.append(Listing(told or ("No two arms of a contrast are shown to cross for good.",)))
+        told = tuple(sentence for one in lead(material) for sentence in crossing_told(one))
+        blocks.append(Listing(told) if told else Text("The curves of no contrast above are shown to cross for good."))
     return section("curves", "Learning curves", blocks, "The records of these runs hold no training curves.")
 
 

@@ -11,7 +11,7 @@ from tedg.report.words import number
 def liveness(material: Material) -> Section:
     """The sentences of the contrasts, then a row for each figure: the range over an arm's runs."""
     told = tuple(dict.fromkeys(note for one in material.report.outcomes for note in one.liveness))
-    blocks: list[Block] = [Listing(tuple(f"{note[:1].upper()}{note[1:]}." for note in told))] if told else []
+    blocks: list[Block] = [Listing(told)] if told else []
     every = [run for runs in material.arms.values() for run in runs]
     keys = dict.fromkeys(key for run in every for key, value in run.liveness.items() if not isinstance(value, str))
     rows = [

@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from tedg.report.draw.lines import Panel, lines
-from tedg.report.draw.style import looks
+from tedg.report.draw.style import looks, short
 from tedg.report.material import Material
 from tedg.report.page import Block, Section, Table, columns, section
 from tedg.report.sections.stages import borders, stage_ends
@@ -34,7 +34,7 @@ def experts(material: Material) -> Section:
     if arms:
         panels = [
             Panel(
-                arm,
+                short(arm),
                 "share",
                 {label: bands[arm] for label, bands in found.items() if arm in bands},
                 limits=(0, 1),

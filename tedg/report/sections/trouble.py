@@ -28,9 +28,9 @@ def trouble(material: Material) -> Section:
         titles = tuple(Column(title, number=False) for title in ("cell", "state", "reason"))
         blocks.append(Table("cells", "Cells that are not done", titles, tuple(rows), note))
     void = [one for one in material.report.outcomes if one.verdict == "void"]
-    items = [f"Void: {one.variant} against {one.baseline}, {one.measure}." for one in void]
+    items = [f"void: {one.variant} against {one.baseline}, {one.measure}" for one in void]
     items += [
-        note[:1].upper() + note[1:] + "."
+        note
         for note in material.report.notes
         if not note.startswith("warning: ") and note not in material.missing
     ]

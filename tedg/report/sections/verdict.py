@@ -9,7 +9,7 @@ from tedg.compare.report import Arm, Outcome
 from tedg.compare.text import crossing_told
 from tedg.report.draw.seeds import Scores, seeds
 from tedg.report.material import Material
-from tedg.report.page import Block, Claim, Drawing, Listing, Section, Table, Text, columns, section
+from tedg.report.page import Block, Claim, Column, Drawing, Listing, Section, Table, Text, columns, section
 from tedg.report.words import difference, estimate, number, p_value
 from tedg.statistics.aggregates import Estimate
 
@@ -62,7 +62,7 @@ def claim(one: Outcome) -> Claim:
     told = [*one.notes, *crossing_told(one)]
     if one.verdict is not None:
         told += [note for note in one.liveness if note not in one.sentence]
-    return Claim(kind(one), role, begin, rest, tuple(told))
+    return Claim(kind(one), role, begin + "." * bool(rest), rest[:1].upper() + rest[1:], tuple(told))
 
 
 def kind(one: Outcome) -> str:
@@ -79,7 +79,7 @@ def table(name: str, caption: str, own: Sequence[Outcome]) -> Table:
     return Table(
         name,
         caption,
-        (titles[0], type(titles[0])("verdict", number=False), *titles[1:]),
+        (titles[0], Column("verdict", number=False), *titles[1:]),
         tuple(_row(one) for one in own),
         "Differences are variant minus baseline, paired by seed. Brackets are 95% intervals over seeds, not corrected "
         "for several contrasts. p is that of the exact sign-flip test; Holm's correction decides. IQM is the mean of "
@@ -97,7 +97,7 @@ def _row(one: Outcome) -> tuple[str, ...]:
         str(len(one.seeds)),
         difference(one.difference),
         p_value(one.p),
-        f"{p_value(one.p_holm)} of {one.family}" if one.p_holm is not None else p_value(None),
+        p_value(one.p_holm),
         estimate(one.iqm_difference),
         estimate(one.improvement, ".2f"),
         difference(one.curves.area if one.curves is not None else None),
