@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument(
         "--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?"
     )
-    parser.add_argument("--json", metavar="FILE", help="write everything to FILE too, with performance profiles")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write everything to FILE too, with performance profiles"
+    )
     return parser
 
 

@@ -73,11 +73,7 @@ def also_differ(variant: RunRecord, baseline: RunRecord, by: str) -> list[str]:
     own, other = flat(variant.config), flat(baseline.config)
     inside = by.replace("/", ".")
     keys = [key for key in dict.fromkeys((*own, *other)) if own.get(key) != other.get(key)]
-    return [
-        key
-        for key in keys
-        if not aside(key) and key != inside and not key.startswith(f"{inside}.")
-    ]
+    return [key for key in keys if not aside(key) and key != inside and not key.startswith(f"{inside}.")]
 
 
 def aside(key: str) -> bool:

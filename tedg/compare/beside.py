@@ -113,7 +113,7 @@ def of_curves(runs: Sequence[RunPair], measure: Measure) -> Curves | None:
 
 
 def curve_of(run: RunRecord, measure: Measure) -> tuple[Floats, Floats]:
-    """Env steps and heights of the training curve that goes with a measure; points without an episode are left out."""
+    """Env steps and heights of the training curve that goes with a measure, where episodes ended."""
     heights = getattr(run.curve, _CURVES[measure.metric])
     points = [
         (steps, height)

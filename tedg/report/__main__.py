@@ -19,7 +19,7 @@ are those of python -m tedg.compare with the same flags. docs/reading-a-report.m
 and does not say.
 
 exit codes:
-  0 the report was written   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""
+  0 it was written   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""
 
 
 def main() -> None:
@@ -78,8 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder of the report (default: report/ in the study's folder)")
-    parser.add_argument("--reported", metavar="FILE.json", help="figures reported elsewhere, to show beside these")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the report (default: report/ in the study's folder)"
+    )
+    parser.add_argument(
+        "--reported", metavar="FILE.json", help="figures reported elsewhere, to show beside these"
+    )
     return parser
 
 

@@ -19,7 +19,7 @@ WORDS = {  # what a kind of verdict is called, with a sign that does not need it
     "equivalent": "≈ equivalent",
     "inconclusive": "? inconclusive",
     "void": "∅ void",
-    "none": "– no verdict",
+    "none": "\N{EN DASH} no verdict",
 }
 _BREAKS = re.compile(r"(?<=\w)([._/])(?=[A-Za-z])")
 
@@ -42,7 +42,7 @@ def _cell(text: str) -> Markup:
 def _minus(text: str) -> str:
     """A hyphen before a digit is a minus; elsewhere it is none."""
     return "".join(
-        "−" if one == "-" and after.isdigit() and not before.isalnum() else one
+        "\N{MINUS SIGN}" if one == "-" and after.isdigit() and not before.isalnum() else one
         for before, one, after in zip(f" {text}", text, f"{text[1:]} ", strict=False)
     )
 

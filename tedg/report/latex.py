@@ -25,10 +25,9 @@ _SIGNS = {
     '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
-    "ρ": r"$\rho$",
     "τ": r"$\tau$",
-    "–": "--",
-    "−": "$-$",
+    "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
     "\n": " ",
 }
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
@@ -36,8 +35,9 @@ _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 def latex(tables: Iterable[Table]) -> str:
     """One file with a `table` for each; `\\input` it where booktabs is loaded."""
-    head = "% Needs \\usepackage{booktabs,textcomp} and \\usepackage[T1]{fontenc}. Written by python -m tedg.report.\n"
-    return head + "\n".join(_table(one) for one in tables)
+    return "% Written by python -m tedg.report. Needs \\usepackage{booktabs,textcomp}.\n" + "\n".join(
+        _table(one) for one in tables
+    )
 
 
 def escaped(text: str) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 from tedg.inert import inert
-from tedg.report.page import Table
+from tedg.report.page import Column, Table
+from tedg.report.words import NONE
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$:@^=])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "}
@@ -27,14 +28,13 @@ def _table(table: Table) -> str:
     lines = [
         [escaped(column.title) for column in table.columns],
         ["--:" if column.number else "---" for column in table.columns],
-        *([_number(cell) if column.number else escaped(cell) for cell, column in zip(row, table.columns, strict=True)]
-          for row in table.rows),
-    ]  # fmt: skip
+        *([_cell(*one) for one in zip(row, table.columns, strict=True)] for row in table.rows),
+    ]
     body = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     note = f"\n{escaped(table.note)}\n" if table.note else ""
     return f"## {escaped(table.caption)}\n\n{body}{note}"
 
 
-def _number(cell: str) -> str:
+def _cell(cell: str, column: Column) -> str:
     """Brackets around an interval are no link."""
-    return cell if re.fullmatch(r"[-+\d.,%e \[\]–]*", cell) else escaped(cell)
+    return cell if column.number and re.fullmatch(rf"[-+\d.,%e \[\]{NONE}]*", cell) else escaped(cell)

@@ -55,11 +55,15 @@ class Material:
         """Training curves of each arm: of score, or of return if that is the metric."""
         metric = self.measure.metric if self.measure.metric == "return" else "score"
         own = Measure(metric, None, self.asked.at)
-        return self._bands({arm: [curve_of(run, own) for run in _whole(runs)] for arm, runs in self.arms.items()})
+        return self._bands(
+            {arm: [curve_of(run, own) for run in _whole(runs)] for arm, runs in self.arms.items()}
+        )
 
     def training(self, name: str) -> dict[str, Band]:
         """A figure of training updates over env steps, by arm."""
-        return self._bands({arm: curves for arm, runs in self.arms.items() if (curves := _figures(runs, name))})
+        return self._bands(
+            {arm: curves for arm, runs in self.arms.items() if (curves := _figures(runs, name))}
+        )
 
     def _bands(self, curves: Mapping[str, Sequence[Curve]]) -> dict[str, Band]:
         found = {}

@@ -7,7 +7,7 @@ import math
 from tedg.statistics.aggregates import Estimate
 from tedg.statistics.pairs import Difference
 
-NONE = "–"
+NONE = "\N{EN DASH}"
 
 
 def number(value: float | None, form: str = ",.1f") -> str:

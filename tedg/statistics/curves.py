@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import stdtrit
@@ -56,9 +57,7 @@ def band(curves: Sequence[Curve], bins: int = 50, level: float = 0.95) -> Band:
     """Each curve's mean height in equal parts of the steps that all cover. Raises ValueError as `areas`."""
     first, last = common(curves)
     edges = np.linspace(first, last, bins + 1)
-    heights = np.array(
-        [[_mean_height(*one, a, b) for a, b in zip(edges, edges[1:], strict=False)] for one in curves]
-    )
+    heights = np.array([[_mean_height(*one, a, b) for a, b in pairwise(edges)] for one in curves])
     n, mean = len(heights), heights.mean(axis=0)
     half = np.full(bins, np.nan)
     if n > 1:

@@ -44,7 +44,9 @@ class Browser:
         self._to, self._answers, self._rest, self._count = to, answers, b"", 0
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session: str | None = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session: str | None = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -66,7 +68,13 @@ class Browser:
 
     def open(self, address: str, width: int, height: int = 900) -> None:
         """Show a page in a window of this size, and wait until it has loaded."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
         before = len(self.events)
         self.call("Page.navigate", url=address)
         end = time.monotonic() + _SECONDS

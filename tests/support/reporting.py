@@ -43,13 +43,19 @@ def whole(fusion: str, seed: int, score: float, plan: Any = PLAN, **changes: Any
         figures["attention/sparsity"] = noisy(0.75 + 0.1 * done, 0.005)
         figures["attention/effective_keys"] = noisy(30 - 12 * done, 0.5)
     first = {
-        span: dict(zip(EPISODE_FIGURES, (score / 4 * n, score * n, score / 4 * n, score * n, 0.7, count), strict=True))
+        span: dict(
+            zip(
+                EPISODE_FIGURES, (score / 4 * n, score * n, score / 4 * n, score * n, 0.7, count), strict=True
+            )
+        )
         for span, n, count in (("100", 1.0, 100), ("300", 1.5, 300), ("all", 3.0, 4000))
     }
     own = {
         "curve": Curve(
             tuple(range(2_500, 1_000_001, 2_500)),
-            tuple(map(float, score * np.tanh(steep * np.linspace(0.01, 1, 400)) + 3 * rng.standard_normal(400))),
+            tuple(
+                map(float, score * np.tanh(steep * np.linspace(0.01, 1, 400)) + 3 * rng.standard_normal(400))
+            ),
             tuple(map(float, score * np.tanh(steep * np.linspace(0.01, 1, 400)) - 2)),
         ),
         "training": Training(_STEPS, figures, STAGES),
@@ -59,7 +65,9 @@ def whole(fusion: str, seed: int, score: float, plan: Any = PLAN, **changes: Any
     return record(fusion, seed, score, plan, **(own | changes))
 
 
-def rich(plan: Any = PLAN, more: float = 5, fusions: Sequence[str] = ("concat", "cross_attn")) -> list[RunRecord]:
+def rich(
+    plan: Any = PLAN, more: float = 5, fusions: Sequence[str] = ("concat", "cross_attn")
+) -> list[RunRecord]:
     """Ten pairs or more of arms, of which each scores `more` than the one before."""
     return [
         whole(fusion, seed, float(BASE[seed] + n * (SPREAD[(seed + n) % 10] + more)), plan)

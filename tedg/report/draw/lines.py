@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import ArrayLike
 
 from tedg.report.draw.style import GREY, Look, drawn, figure, legend, short, styled
 from tedg.report.page import Drawing
@@ -100,8 +103,8 @@ def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look], *, first: bool) -> 
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _line(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look):  # type: ignore[no-untyped-def]
-    every = max(1, len(x) // _MARKERS)
+def _line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Look) -> Line2D:
+    every = max(1, np.size(x) // _MARKERS)
     (line,) = axes.plot(
         x, y, color=look.colour, linestyle=look.dashes, marker=look.marker, markevery=every, markersize=3.5
     )

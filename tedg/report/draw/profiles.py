@@ -21,16 +21,17 @@ def profiles(
             look, found = of[label], arm.profile
             axes.fill_between(found.taus, found.low, found.high, color=look.colour, alpha=0.16, linewidth=0)
             handles += axes.plot(
-                found.taus, found.share, color=look.colour, linestyle=look.dashes, marker=look.marker, markevery=3,
-                markersize=3.5,
+                found.taus, found.share, color=look.colour, linestyle=look.dashes, marker=look.marker,
+                markevery=3, markersize=3.5,
             )  # fmt: skip
         axes.set_xlabel(f"{metric} τ")
         axes.set_ylabel(f"share of games with {metric} > τ")
         axes.set_ylim(0, 1.02)
         legend(made, handles, list(arms))
         caption = (
-            f"Performance profiles, {measure}: how large a share of the held-out games scores above each height. "
-            "Bands are 95% bootstrap intervals over seeds, for each height alone. They decide nothing."
+            f"Performance profiles, {measure}: how large a share of the held-out games scores above each "
+            "height. Bands are 95% bootstrap intervals over seeds, for each height alone. They decide "
+            "nothing."
         )
         return drawn(name, made, caption, alt)
 

@@ -43,9 +43,9 @@ def seeds(
         right.set_title("difference of pairs", fontweight="normal")
         alt = _said(one, metric)
         caption = (
-            f"{one.variant} against {one.baseline}, {one.measure}. Left: one dot for each training seed, a line "
-            "joins the two runs of a seed, bars are means with 95% intervals over seeds. Right: the paired "
-            "differences (dots) and their mean with its interval."
+            f"{one.variant} against {one.baseline}, {one.measure}. Left: one dot for each training seed, a "
+            "line joins the two runs of a seed, bars are means with 95% intervals over seeds. Right: the "
+            "paired differences (dots) and their mean with its interval."
         )
         if any(side.keys() - set(one.seeds) for side in scores):
             caption += " Hollow dots belong to no pair that counts."
@@ -56,8 +56,8 @@ def _arm(axes: Axes, x: int, side: Scores, paired: set[int], mean: Estimate, loo
     for inside, fill in ((True, look.colour), (False, "white")):
         own = [value for seed, value in side.items() if (seed in paired) == inside]
         axes.plot(
-            [x] * len(own), own, linestyle="none", marker=look.marker, color=look.colour, markerfacecolor=fill,
-            markersize=4.5, alpha=0.85,
+            [x] * len(own), own, linestyle="none", marker=look.marker, color=look.colour,
+            markerfacecolor=fill, markersize=4.5, alpha=0.85,
         )  # fmt: skip
     place = x - 0.25 if x == 0 else x + 0.25
     if math.isfinite(mean.low):
@@ -70,7 +70,12 @@ def _difference(axes: Axes, one: Outcome, delta: float | None) -> None:
     if delta is not None:
         axes.axhspan(-delta, delta, color="#009E73", alpha=0.12, linewidth=0)
     axes.plot(
-        [0] * len(one.differences), one.differences, linestyle="none", marker="o", color="#9a9a9a", markersize=4
+        [0] * len(one.differences),
+        one.differences,
+        linestyle="none",
+        marker="o",
+        color="#9a9a9a",
+        markersize=4,
     )
     found = one.difference
     if found is not None:
@@ -88,8 +93,10 @@ def _said(one: Outcome, metric: str) -> str:
     if found is None:
         return f"Dots of {metric} of the runs of {one.baseline} and {one.variant}; no pair counts."
     above = sum(value > 0 for value in one.differences)
-    interval = f" with an interval from {found.low:.1f} to {found.high:.1f}" if math.isfinite(found.low) else ""
+    interval = (
+        f" with an interval from {found.low:.1f} to {found.high:.1f}" if math.isfinite(found.low) else ""
+    )
     return (
-        f"Dots of {metric} for {found.n} pairs of seeds: {one.variant} is above {one.baseline} in {above} of them. "
-        f"The mean difference is {found.mean:+.1f}{interval}."
+        f"Dots of {metric} for {found.n} pairs of seeds: {one.variant} is above {one.baseline} in {above} "
+        f"of them. The mean difference is {found.mean:+.1f}{interval}."
     )

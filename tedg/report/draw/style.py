@@ -1,6 +1,6 @@
 """How every figure looks: small, without ornament, told apart by colour and by marker and line.
 
-The colours are Okabe and Ito's, which colour-blind readers can tell apart; markers and lines do the same in grey.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart; markers and lines do so in grey.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOKS = (
     ("#E69F00", "P", (0, (3, 1, 1, 1, 1, 1))),
     ("#56B4E9", "X", (0, (2, 2))),
 )
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
     "font.size": 8,
     "axes.titlesize": 8,
@@ -79,10 +79,12 @@ class Look:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, in their order; the eighth has the colour of the first and the next one's line."""
+    """A look for each name, in their order; the eighth has the first one's colour and the second one's line."""
     kinds = len(_LOOKS)
     return {
-        name: Look(_LOOKS[n % kinds][0], _LOOKS[(n + n // kinds) % kinds][1], _LOOKS[(n + n // kinds) % kinds][2])
+        name: Look(
+            _LOOKS[n % kinds][0], _LOOKS[(n + n // kinds) % kinds][1], _LOOKS[(n + n // kinds) % kinds][2]
+        )
         for n, name in enumerate(dict.fromkeys(names))
     }
 
@@ -116,4 +118,6 @@ def short(name: str) -> str:
 
 def legend(made: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """One legend above all panels."""
-    made.legend(handles, [short(label) for label in labels], loc="outside upper left", ncols=min(3, len(labels)))
+    names = [short(label) for label in labels]
+    across = min(len(names), max(1, 64 // (8 + max(map(len, names)))))
+    made.legend(handles, names, loc="outside upper left", ncols=across)

@@ -28,11 +28,13 @@ def arms(material: Material) -> Section:
             if arm.measure == measure
         ]
         rows += [
-            (one.player, several(one.games, "game"), estimate(one.mean), "", "", "", "") for one in report.controls
+            (one.player, several(one.games, "game"), estimate(one.mean), "", "", "", "")
+            for one in report.controls
         ]
         note = (
-            "Brackets are 95% intervals: of an arm over training seeds, of a player that learns nothing over games. "
-            "FLOPs are those of one forward pass of one state. Steps/s are env steps per second of training."
+            "Brackets are 95% intervals: of an arm over training seeds, of a player that learns nothing "
+            "over games. FLOPs are those of one forward pass of one state. Steps/s are env steps per "
+            "second of training."
         )
         blocks.append(Table(f"arms-{n + 1}", measure[:1].upper() + measure[1:], titles, tuple(rows), note))
     warnings = [note.removeprefix("warning: ") for note in report.notes if note.startswith("warning: ")]

@@ -28,16 +28,16 @@ def attention(material: Material) -> Section:
                     for name, (title, unit) in _FIGURES.items()
                 ],
                 material.looks,
-                "Sparsity is the share of attention weights below a tenth of the uniform weight. Effective keys are "
-                "1 / Σ A²: all keys where attention is uniform, 1 where it looks at one. Means over seeds, 95% t "
-                "intervals.",
+                "Sparsity is the share of attention weights below a tenth of the uniform weight. Effective "
+                "keys are 1 / Σ A²: all keys where attention is uniform, 1 where it looks at one. Means "
+                "over seeds, 95% t intervals.",
                 f"Two panels over env steps. Effective keys at the end: {', '.join(ends)}.",
             )
         )
         blocks.append(
             Text(
-                "Where a gate keeps a fixed share of the keys, sparsity is true by construction and shows nothing "
-                "about what was learnt. How attention differs between states stands under Liveness."
+                "Where a gate keeps a fixed share of the keys, sparsity is true by construction and shows "
+                "nothing about what was learnt. How attention differs between states stands under Liveness."
             )
         )
     return section("attention", "Attention", blocks, _OLD if old(material) else "No arm has attention.")

@@ -16,7 +16,9 @@ _ABSENT = object()
 def differences(material: Material) -> Section:
     """A row for each key whose values are not the same in all arms."""
     own = {arm: [flat(run.config) for run in runs] for arm, runs in material.arms.items()}
-    keys = dict.fromkeys(key for configs in own.values() for config in configs for key in config if not aside(key))
+    keys = dict.fromkeys(
+        key for configs in own.values() for config in configs for key in config if not aside(key)
+    )
     rows = []
     for key in keys:
         cells = {arm: _values(key, configs) for arm, configs in own.items()}
@@ -31,12 +33,16 @@ def differences(material: Material) -> Section:
             "Seeds, paths and how a run was spread over a machine are left out.",
         )
     ]
-    return section("differences", "What differs between the arms", blocks if rows else (), "No setting differs.")
+    return section(
+        "differences", "What differs between the arms", blocks if rows else (), "No setting differs."
+    )
 
 
 def _values(key: str, configs: list[dict[str, Any]]) -> str:
     """All values of one arm's runs."""
-    values = dict.fromkeys(NONE if (value := config.get(key, _ABSENT)) is _ABSENT else show(value) for config in configs)
+    values = dict.fromkeys(
+        NONE if (value := config.get(key, _ABSENT)) is _ABSENT else show(value) for config in configs
+    )
     return " or ".join(values)
 
 
@@ -44,7 +50,9 @@ def controls(material: Material) -> Section:
     """Arms that would tell an effect from what comes with it."""
     items = list(material.missing)
     if not material.report.controls:
-        items.append("no player that learns nothing has played these games; python -m tedg.evaluate lets them play")
+        items.append(
+            "no player that learns nothing has played these games; python -m tedg.evaluate lets them play"
+        )
     return section(
         "controls",
         "Controls that are missing",

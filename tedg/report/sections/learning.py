@@ -32,15 +32,17 @@ def curves(material: Material) -> Section:
                 "learning",
                 [Panel("", f"{metric} of training episodes", found, spans=spans, borders=borders(material))],
                 material.looks,
-                f"Learning curves: mean {metric} of training episodes, over seeds ({counts}). Bands are 95% t "
-                f"intervals over seeds, at each step alone.{crossed} Training episodes are played while learning; "
-                "verdicts rest on held-out games.",
+                f"Learning curves: mean {metric} of training episodes, over seeds ({counts}). Bands are 95% "
+                f"t intervals over seeds, at each step alone.{crossed} Training episodes are played while "
+                "learning; verdicts rest on held-out games.",
                 f"Lines of mean {metric} over env steps. At the end: {last}.",
                 height=2.7,
             )
         )
         told = tuple(sentence for one in lead(material) for sentence in crossing_told(one))
-        blocks.append(Listing(told) if told else Text("The curves of no contrast above are shown to cross for good."))
+        blocks.append(
+            Listing(told) if told else Text("The curves of no contrast above are shown to cross for good.")
+        )
     return section("curves", "Learning curves", blocks, "The records of these runs hold no training curves.")
 
 

@@ -13,20 +13,29 @@ def liveness(material: Material) -> Section:
     told = tuple(dict.fromkeys(note for one in material.report.outcomes for note in one.liveness))
     blocks: list[Block] = [Listing(told)] if told else []
     every = [run for runs in material.arms.values() for run in runs]
-    keys = dict.fromkeys(key for run in every for key, value in run.liveness.items() if not isinstance(value, str))
+    keys = dict.fromkeys(
+        key for run in every for key, value in run.liveness.items() if not isinstance(value, str)
+    )
     rows = [
-        (key, *(_range([run.liveness.get(key) for run in runs]) for runs in material.arms.values())) for key in keys
+        (key, *(_range([run.liveness.get(key) for run in runs]) for runs in material.arms.values()))
+        for key in keys
     ]
     ratios = [_range([run.max_log_ratio for run in runs]) for runs in material.arms.values()]
     rows.append(("largest |log ratio| before an update", *ratios))
     note = (
-        "The least and the most over an arm's runs, of states from held-out games. Gradients are norms, influence is "
-        "in nats. A gradient, a variation or an influence of exactly 0 in every run is a dead part, and a |log "
-        f"ratio| above {MAX_LOG_RATIO:g} a learner that does not learn the policy that acted; either makes a "
-        "contrast void."
+        "The least and the most over an arm's runs, of states from held-out games. Gradients are norms, "
+        "influence is in nats. A gradient, a variation or an influence of exactly 0 in every run is a dead "
+        f"part, and a |log ratio| above {MAX_LOG_RATIO:g} a learner that does not learn the policy that "
+        "acted; either makes a contrast void."
     )
     blocks.append(
-        Table("liveness", "Liveness of the trained policies", columns("figure", *material.arms), tuple(rows), note)
+        Table(
+            "liveness",
+            "Liveness of the trained policies",
+            columns("figure", *material.arms),
+            tuple(rows),
+            note,
+        )
     )
     return section("liveness", "Liveness", blocks, "")
 

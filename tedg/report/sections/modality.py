@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tedg.report.draw.dots import dots
 from tedg.report.material import Material
 from tedg.report.page import Block, Section, Table, columns, section
@@ -47,5 +49,5 @@ def modality(material: Material) -> Section:
     return section("modality", "Modalities", blocks, _LACKING)
 
 
-def _told(own: dict[str, Estimate]) -> str:
+def _told(own: Mapping[str, Estimate]) -> str:
     return ", ".join(f"{arm} {found.value:.2f}" for arm, found in own.items())

@@ -21,7 +21,10 @@ def provenance(material: Material) -> Section:
     sessions = list(_sessions(material))
     rows = [
         ("plan", _plan(material)),
-        ("seeds", "; ".join(f"{arm}: {_numbers(run.seed for run in own)}" for arm, own in material.arms.items())),
+        (
+            "seeds",
+            "; ".join(f"{arm}: {_numbers(run.seed for run in own)}" for arm, own in material.arms.items()),
+        ),
         ("budget", listed(spelt_budgets(runs)) if runs else ""),
         ("code that training depends on", _counted(run.training_code[:12] for run in runs)),
         ("all code", _counted(run.code[:12] for run in runs)),
@@ -36,7 +39,9 @@ def provenance(material: Material) -> Section:
     ]
     titles = (Column("what", number=False), Column("of these runs", number=False))
     kept = tuple(row for row in rows if row[1])
-    return section("provenance", "Provenance", (Table("provenance", "Where the figures come from", titles, kept),), "")
+    return section(
+        "provenance", "Provenance", (Table("provenance", "Where the figures come from", titles, kept),), ""
+    )
 
 
 def _plan(material: Material) -> str:
@@ -44,7 +49,9 @@ def _plan(material: Material) -> str:
     if planned is None:
         return "none: verdicts are exploratory"
     written = f", written {planned.written}" if planned.written else ", carried by the runs"
-    before = f", after {several(planned.runs_done_before, 'run')} had ended" if planned.runs_done_before else ""
+    before = (
+        f", after {several(planned.runs_done_before, 'run')} had ended" if planned.runs_done_before else ""
+    )
     return f"{planned.digest[:12]}{written}{before}; stop: {material.report.stop}; alpha {material.report.alpha:g}"
 
 

@@ -19,7 +19,7 @@ _USAGE = re.compile(r"router/usage_(\d+)")
 _ENTROPIES = {
     "router/entropy": ("E[H]: how undecided in a state", "nats"),
     "router/usage_entropy": ("H(E): how evenly over all states", "nats"),
-    "router/specialisation": ("I(expert; state) = H(E) − E[H]", "nats"),
+    "router/specialisation": ("I(expert; state) = H(E) \N{MINUS SIGN} E[H]", "nats"),
 }
 _OLD = "The records of these runs are of an earlier version, which kept no figures of training updates."
 
@@ -47,22 +47,27 @@ def experts(material: Material) -> Section:
                 "experts",
                 panels,
                 of,
-                "Mean share of each expert in the policy's mixture, over seeds with 95% t intervals. Dotted lines "
-                "are where a stage begins. An expert has the same meaning in all runs only as far as the alignment "
-                "loss holds the router to the operators; without it, wide intervals are experts that changed places.",
-                "Lines of each expert's share over env steps, a panel for each arm. The table below has the shares "
-                "at the end of each stage.",
+                "Mean share of each expert in the policy's mixture, over seeds with 95% t intervals. "
+                "Dotted lines are where a stage begins. An expert has the same meaning in all runs only as "
+                "far as the alignment loss holds the router to the operators; without it, wide intervals "
+                "are experts that changed places.",
+                "Lines of each expert's share over env steps, a panel for each arm. The table below has "
+                "the shares at the end of each stage.",
                 across=2 if len(arms) > 1 else 1,
             )
         )
         blocks.append(_table(material, names))
-    return section("experts", "Expert use over stages", blocks, _OLD if old(material) else "No run has several experts.")
+    return section(
+        "experts", "Expert use over stages", blocks, _OLD if old(material) else "No run has several experts."
+    )
 
 
 def usages(material: Material) -> list[str]:
     """The figures of the experts' shares that some run has, by their numbers."""
     known = {name for runs in material.arms.values() for run in runs for name in run.training.figures}
-    return sorted((name for name in known if _USAGE.fullmatch(name)), key=lambda name: int(name.rpartition("_")[2]))
+    return sorted(
+        (name for name in known if _USAGE.fullmatch(name)), key=lambda name: int(name.rpartition("_")[2])
+    )
 
 
 def old(material: Material) -> bool:
@@ -81,7 +86,13 @@ def _table(material: Material, names: list[str]) -> Table:
                 row.append(estimate(mean(known) if len(known) else None, ".2f"))
             rows.append(tuple(row))
     titles = columns("arm and stage", *(f"expert {name.rpartition('_')[2]}" for name in names))
-    return Table("experts", "Shares of the experts at the end of each stage", titles, tuple(rows), "Brackets: 95% over seeds.")
+    return Table(
+        "experts",
+        "Shares of the experts at the end of each stage",
+        titles,
+        tuple(rows),
+        "Brackets: 95% over seeds.",
+    )
 
 
 def entropy(material: Material) -> Section:
@@ -92,7 +103,13 @@ def entropy(material: Material) -> Section:
         most = len(usages(material))
         limit = (math.log(most), f"ln {most}: all alike") if most > 1 else None
         panels = [
-            Panel(title, unit, found[name], None if name.endswith("specialisation") else limit, borders=borders(material))
+            Panel(
+                title,
+                unit,
+                found[name],
+                None if name.endswith("specialisation") else limit,
+                borders=borders(material),
+            )
             for name, (title, unit) in _ENTROPIES.items()
         ]
         ends = [
@@ -103,9 +120,9 @@ def entropy(material: Material) -> Section:
                 "router",
                 panels,
                 material.looks,
-                "Entropies of the router in nats, means over seeds with 95% t intervals. E[H] is the mean entropy in "
-                "a state, H(E) that of the mean shares. Their difference I(expert; state) is how much the choice "
-                "says about the state: 0 where all states get the same mixture.",
+                "Entropies of the router in nats, means over seeds with 95% t intervals. E[H] is the mean "
+                "entropy in a state, H(E) that of the mean shares. Their difference I(expert; state) is "
+                "how much the choice says about the state: 0 where all states get the same mixture.",
                 f"Three panels over env steps. I(expert; state) at the end: {', '.join(ends)}.",
             )
         )

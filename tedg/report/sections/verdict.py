@@ -15,6 +15,14 @@ from tedg.statistics.aggregates import Estimate
 
 _LEADS = (Role.PRIMARY, Role.EXPLORATORY)
 _NO_VERDICT = "none"
+_COLUMNS = (
+    "Differences are variant minus baseline, paired by seed. Brackets are 95% intervals over seeds, not "
+    "corrected for several contrasts. p is that of the exact sign-flip test; Holm's correction decides. "
+    "IQM is the mean of the middle half of seeds. P(better) is the chance that a run of the variant beats "
+    "one of the baseline. Curve area is the difference of mean heights of training curves. Detectable is "
+    "the true difference that so many seeds would have shown with power 0.8. Rho is the correlation of the "
+    "arms over seeds."
+)
 
 
 def verdict(material: Material) -> Section:
@@ -27,13 +35,13 @@ def verdict(material: Material) -> Section:
     if any(one.kind == "inconclusive" for one in blocks if isinstance(one, Claim)):
         blocks.append(
             Text(
-                "Inconclusive does not mean that the arms are alike. It means that so few seeds cannot tell them "
-                "apart; each sentence says how many could."
+                "Inconclusive does not mean that the arms are alike. It means that so few seeds cannot "
+                "tell them apart; each sentence says how many could."
             )
         )
     blocks += drawings(material, own)
     if own:
-        blocks.append(table("contrasts", "The contrasts in figures", own))
+        blocks.append(table("contrasts", "The contrasts in figures", own, _COLUMNS))
     return section("verdict", "Verdict", blocks, "The study has no contrast to judge.")
 
 
@@ -44,7 +52,9 @@ def secondary(material: Material) -> Section:
     blocks: list[Block] = [claim(one) for one in own]
     if own:
         blocks += drawings(material, own)
-        blocks.append(table("secondary", "Secondary contrasts in figures", own))
+        blocks.append(
+            table("secondary", "Secondary contrasts in figures", own, "Columns are those of the table above.")
+        )
     return section("secondary", "Secondary contrasts", blocks, "There are no others than those above.")
 
 
@@ -70,22 +80,18 @@ def kind(one: Outcome) -> str:
     return _NO_VERDICT if one.verdict is None else str(one.verdict)
 
 
-def table(name: str, caption: str, own: Sequence[Outcome]) -> Table:
+def table(name: str, caption: str, own: Sequence[Outcome], note: str) -> Table:
     """The figures of `tedg.compare`, a row for each contrast."""
     titles = columns(
         "contrast", "pairs", "mean difference", "p", "p (Holm)", "IQM difference", "P(better)", "curve area",
-        "detectable", "ρ",
+        "detectable", "rho",
     )  # fmt: skip
     return Table(
         name,
         caption,
         (titles[0], Column("verdict", number=False), *titles[1:]),
         tuple(_row(one) for one in own),
-        "Differences are variant minus baseline, paired by seed. Brackets are 95% intervals over seeds, not corrected "
-        "for several contrasts. p is that of the exact sign-flip test; Holm's correction decides. IQM is the mean of "
-        "the middle half of seeds. P(better) is the chance that a run of the variant beats one of the baseline. "
-        "Curve area is the difference of mean heights of training curves. Detectable is the true difference that so "
-        "many seeds would have shown with power 0.8. ρ is the correlation of the arms over seeds.",
+        note,
     )
 
 
