@@ -60,9 +60,28 @@ def whole(fusion: str, seed: int, score: float, plan: Any = PLAN, **changes: Any
         ),
         "training": Training(_STEPS, figures, STAGES),
         "first_episodes": first,
-        "modality": {"share/vision": 0.6 + 0.02 * float(rng.standard_normal()), "share/logic": 0.4},
+        "modality": _modality(rng, attends),
     }
     return record(fusion, seed, score, plan, **(own | changes))
+
+
+def _modality(rng: np.random.Generator, attends: bool) -> dict[str, float | None]:
+    """As `tedg.learn` measures it; None where a policy has no such part."""
+    known = {
+        "states": 5000.0,
+        "alone": 12.0,
+        "kl/vision": 0.3,
+        "kl/logic": 0.1,
+        "share/vision": 0.75,
+        "value/vision": 2.0,
+        "value/logic": 0.5,
+        "router/switch_rate": 0.1,
+        "router/switch_chance": 0.6,
+    }
+    if attends:
+        known |= {"deletion/top": 0.2, "deletion/random": 0.02, "deletion/keys": 8.0}
+    noisy = {key: value * (1 + 0.1 * float(rng.standard_normal())) for key, value in known.items()}
+    return {"deletion/top": None, "deletion/random": None} | noisy
 
 
 def rich(

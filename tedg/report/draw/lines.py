@@ -58,7 +58,11 @@ def lines(
         made = figure(0.4 + height * rows)
         grid = made.subplots(rows, across, squeeze=False, sharex=True, sharey=across > 1).flat
         for n, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
-            _panel(axes, panel, of, first=n < across)
+            _panel(axes, panel, of)
+            if n < across:
+                _stages(axes, panel)
+            if n % across == 0:
+                axes.set_ylabel(panel.unit)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
@@ -71,15 +75,9 @@ def lines(
         return drawn(name, made, caption, alt)
 
 
-def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look], *, first: bool) -> None:
-    for step, label in panel.borders:
-        if step > 0:
-            axes.axvline(step, color="#b5b5b5", linewidth=0.7, linestyle=(0, (2, 2)))
-        if first:
-            axes.annotate(
-                short(label), (step, 1), xycoords=("data", "axes fraction"), xytext=(1, 2), fontsize=6.5,
-                textcoords="offset points", va="bottom", color=GREY,
-            )  # fmt: skip
+def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look]) -> None:
+    for step, _ in panel.borders[1:]:
+        axes.axvline(step, color="#b5b5b5", linewidth=0.7, linestyle=(0, (2, 2)))
     for span in panel.spans:
         axes.axvspan(span.low, span.high, color="#f0e442", alpha=0.3, linewidth=0)
         axes.axvline(span.at, color="black", linewidth=0.8)
@@ -94,13 +92,24 @@ def _panel(axes: Axes, panel: Panel, of: Mapping[str, Look], *, first: bool) -> 
         look = of[label]
         axes.fill_between(band.steps, band.low, band.high, color=look.colour, alpha=0.16, linewidth=0)
         _line(axes, band.steps, band.mean, look)
-    axes.set_title(panel.title, pad=12 if first and panel.borders else 4)
+    axes.set_title(panel.title)
     axes.margins(x=0.02)
-    axes.set_ylabel(panel.unit)
     if panel.limits is not None:
         axes.set_ylim(*panel.limits)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _stages(axes: Axes, panel: Panel) -> None:
+    """The names of stages between title and panel."""
+    if panel.borders:
+        axes.set_title(panel.title, pad=12)
+    begins = axes.get_xlim()[0]
+    for step, label in panel.borders:
+        axes.annotate(
+            short(label), (max(step, begins), 1), xycoords=("data", "axes fraction"), xytext=(1, 2),
+            textcoords="offset points", fontsize=6.5, va="bottom", color=GREY,
+        )  # fmt: skip
 
 
 def _line(axes: Axes, x: ArrayLike, y: ArrayLike, look: Look) -> Line2D:

@@ -79,7 +79,7 @@ class Look:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, in their order; the eighth has the first one's colour and the second one's line."""
+    """A look for each name; the eighth has the colour of the first and the line of the second."""
     kinds = len(_LOOKS)
     return {
         name: Look(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tedg.report.material import Material
 from tedg.report.page import Block, Section, Table, Text, columns, section
 from tedg.report.reported import FIGURES
-from tedg.report.words import NONE, estimate, number
+from tedg.report.words import NONE, digits, estimate, number
 from tedg.statistics.aggregates import Estimate
 
 _SPANS = {"100": "first 100", "300": "first 300", "all": "all"}
@@ -22,7 +22,7 @@ def earlier(material: Material) -> Section:
             (
                 f"{arm}, {words} episodes",
                 _counts(material, arm, span),
-                *(estimate(found.get(arm), _form(figure)) for figure, found in own.items()),
+                *(estimate(found.get(arm)) for found in own.values()),
             )
             for arm in material.arms
             if any(arm in found for found in own.values())
@@ -33,7 +33,7 @@ def earlier(material: Material) -> Section:
         )
     if material.reported is not None:
         rows += [
-            (f"{name}, reported", NONE, *(number(figures.get(figure), _form(figure)) for figure in FIGURES))
+            (f"{name}, reported", NONE, *(digits(figures.get(figure)) for figure in FIGURES))
             for name, figures in material.reported.figures.items()
         ]
     note = "Means over seeds of what each run has, with 95% intervals over seeds."
@@ -68,7 +68,3 @@ def _counts(material: Material, arm: str, span: str) -> str:
     known = [own["episodes"] for run in material.arms[arm] if (own := run.first_episodes.get(span))]
     low, high = number(min(known), ",.0f"), number(max(known), ",.0f")
     return low if low == high else f"{low} to {high}"
-
-
-def _form(figure: str) -> str:
-    return ".2f" if figure.endswith("share") else ",.1f"

@@ -1,53 +1,78 @@
-"""The two streams, vision and logic: how much each of them moves the policy."""
+"""The two streams, vision and logic: how much each moves the policy, and what else was asked of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from tedg.report.draw.dots import dots
+from tedg.report.draw.dots import Rows, dots
 from tedg.report.material import Material
-from tedg.report.page import Block, Section, Table, columns, section
+from tedg.report.page import Block, Section, Table, Text, columns, section
 from tedg.report.words import estimate
-from tedg.statistics.aggregates import Estimate
 
+# What the figures are, in the order of the table; others stand below by their own names.
+_WORDS = {
+    "share/vision": "share of vision",
+    "kl/vision": "vision exchanged: KL, nats",
+    "kl/logic": "logic exchanged: KL, nats",
+    "value/vision": "vision exchanged: change of value",
+    "value/logic": "logic exchanged: change of value",
+    "deletion/top": "without the most attended keys: KL, nats",
+    "deletion/random": "without as many random keys: KL, nats",
+    "deletion/keys": "keys taken away",
+    "router/specialisation": "I(expert; state), nats",
+    "router/effective_experts": "effective experts",
+    "router/switch_rate": "top expert changes, share of steps",
+    "router/switch_chance": "the same by chance",
+    "effects/promised": "promised effects of operators",
+    "effects/came_true": "came true, share",
+    "effects/base_rate": "came true without the operator, share",
+    "states": "states",
+    "alone": "states without a like one, left out",
+}
+_DRAWN = {
+    "kl/vision": "vision exchanged",
+    "kl/logic": "logic exchanged",
+    "deletion/top": "most attended keys gone",
+    "deletion/random": "random keys gone",
+}
 _LACKING = "The records of these runs hold no figures of modalities."
 
 
 def modality(material: Material) -> Section:
-    """Shares as a figure, and all figures as a table."""
+    """The share of vision and what moves the policy as a figure, and all figures as a table."""
     runs = [run for own in material.arms.values() for run in own]
-    keys = dict.fromkeys(key for run in runs for key in run.modality)
-    found = {key: material.over_seeds({run.run_id: run.modality.get(key) for run in runs}) for key in keys}
-    known = {key: own for key, own in found.items() if own}
-    shares = {key: own for key, own in known.items() if "share" in key}
+    keys = dict.fromkeys((*_WORDS, *(key for run in runs for key in run.modality)))
+    every = {key: material.over_seeds({run.run_id: run.modality.get(key) for run in runs}) for key in keys}
+    found = {key: own for key, own in every.items() if own}
     blocks: list[Block] = []
-    if shares:
-        told = "; ".join(f"{key}: {_told(own)}" for key, own in shares.items())
+    share = found.get("share/vision", {})
+    nats = {words: found[key] for key, words in _DRAWN.items() if key in found}
+    panels = [Rows("share of vision", {"share": share}, (0, 1))] if share else []
+    panels += [Rows("KL to the policy as it was, nats", nats)] if nats else []
+    if panels:
+        told = ", ".join(f"{arm} {own.value:.2f}" for arm, own in share.items()) or "not known"
         blocks.append(
             dots(
                 "modality",
-                shares,
+                panels,
                 material.looks,
-                "share",
-                "Shares of the modalities, means over seeds with 95% t intervals.",
-                f"Dots with intervals. {told}.",
+                "What moves the trained policies: means over seeds with 95% t intervals. A stream counts as far "
+                "as the policy changes when its inputs come from another state; the share of vision is its part "
+                "of both changes. Attention counts where taking away the most attended keys changes more than "
+                "taking away random ones.",
+                f"Marks with intervals for each arm. Share of vision: {told}.",
             )
         )
-    if known:
+    if found:
         rows = [
-            (key, *(estimate(own.get(arm), ",.3g") for arm in material.arms)) for key, own in known.items()
+            (_WORDS.get(key, key), *(estimate(own.get(arm)) for arm in material.arms))
+            for key, own in found.items()
         ]
+        note = "Means over seeds with 95% intervals over seeds, of states that the policies met in held-out games."
+        titles = columns("figure", *material.arms)
+        blocks.append(Table("modality", "Figures of the trained policies", titles, tuple(rows), note))
         blocks.append(
-            Table(
-                "modality",
-                "Figures of the modalities",
-                columns("figure", *material.arms),
-                tuple(rows),
-                "Means over seeds with 95% intervals over seeds.",
+            Text(
+                "Both streams are made from one observation. What one of them lacks the other may tell, so both "
+                "can seem small, and a large share of one does not show that the other is useless."
             )
         )
     return section("modality", "Modalities", blocks, _LACKING)
-
-
-def _told(own: Mapping[str, Estimate]) -> str:
-    return ", ".join(f"{arm} {found.value:.2f}" for arm, found in own.items())

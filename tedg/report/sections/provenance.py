@@ -52,7 +52,8 @@ def _plan(material: Material) -> str:
     before = (
         f", after {several(planned.runs_done_before, 'run')} had ended" if planned.runs_done_before else ""
     )
-    return f"{planned.digest[:12]}{written}{before}; stop: {material.report.stop}; alpha {material.report.alpha:g}"
+    law = f"stop: {material.report.stop}; alpha {material.report.alpha:g}"
+    return f"{planned.digest[:12]}{written}{before}; {law}"
 
 
 def _sessions(material: Material) -> Iterable[dict[str, Any]]:

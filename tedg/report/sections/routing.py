@@ -83,7 +83,7 @@ def _table(material: Material, names: list[str]) -> Table:
             for name in names:
                 values = [run.training.figures[name][at] for run, at in ends if name in run.training.figures]
                 known = np.array([value for value in values if value is not None], float)
-                row.append(estimate(mean(known) if len(known) else None, ".2f"))
+                row.append(estimate(mean(known) if len(known) else None))
             rows.append(tuple(row))
     titles = columns("arm and stage", *(f"expert {name.rpartition('_')[2]}" for name in names))
     return Table(

@@ -10,7 +10,7 @@ from tedg.compare.text import crossing_told
 from tedg.report.draw.seeds import Scores, seeds
 from tedg.report.material import Material
 from tedg.report.page import Block, Claim, Column, Drawing, Listing, Section, Table, Text, columns, section
-from tedg.report.words import difference, estimate, number, p_value
+from tedg.report.words import difference, digits, estimate, number, p_value
 from tedg.statistics.aggregates import Estimate
 
 _LEADS = (Role.PRIMARY, Role.EXPLORATORY)
@@ -105,9 +105,9 @@ def _row(one: Outcome) -> tuple[str, ...]:
         p_value(one.p),
         p_value(one.p_holm),
         estimate(one.iqm_difference),
-        estimate(one.improvement, ".2f"),
+        estimate(one.improvement),
         difference(one.curves.area if one.curves is not None else None),
-        number(one.outlook.points if one.outlook is not None else None),
+        digits(one.outlook.points if one.outlook is not None else None),
         number(one.difference.rho if one.difference is not None else None, ".2f"),
     )
 
