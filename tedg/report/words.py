@@ -33,7 +33,7 @@ def interval(value: float, low: float, high: float) -> str:
     if half == 0:
         return f"{digits(value)} [{digits(low)}, {digits(high)}]"
     if half < 1:
-        form = f",.{min(5, 1 - math.floor(math.log10(half)))}f"
+        form = f",.{max(2, min(6, -math.floor(math.log10(half))))}f"
     return f"{number(value, form)} [{number(low, form)}, {number(high, form)}]"
 
 

@@ -1,4 +1,4 @@
-"""Means over seeds with their intervals: in each panel a row for each figure, and in it a mark for each arm."""
+"""Means over seeds with their intervals: a row for each figure, and in it a mark for each arm."""
 
 from __future__ import annotations
 

@@ -119,5 +119,5 @@ def short(name: str) -> str:
 def legend(made: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """One legend above all panels."""
     names = [short(label) for label in labels]
-    across = min(len(names), max(1, 64 // (8 + max(map(len, names)))))
+    across = min(len(names), max(1, 77 // (8 + max(map(len, names)))))
     made.legend(handles, names, loc="outside upper left", ncols=across)

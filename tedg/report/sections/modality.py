@@ -45,7 +45,7 @@ def modality(material: Material) -> Section:
     blocks: list[Block] = []
     share = found.get("share/vision", {})
     nats = {words: found[key] for key, words in _DRAWN.items() if key in found}
-    panels = [Rows("share of vision", {"share": share}, (0, 1))] if share else []
+    panels = [Rows("share of vision", {"vision": share}, (0, 1))] if share else []
     panels += [Rows("KL to the policy as it was, nats", nats)] if nats else []
     if panels:
         told = ", ".join(f"{arm} {own.value:.2f}" for arm, own in share.items()) or "not known"
@@ -54,10 +54,10 @@ def modality(material: Material) -> Section:
                 "modality",
                 panels,
                 material.looks,
-                "What moves the trained policies: means over seeds with 95% t intervals. A stream counts as far "
-                "as the policy changes when its inputs come from another state; the share of vision is its part "
-                "of both changes. Attention counts where taking away the most attended keys changes more than "
-                "taking away random ones.",
+                "What moves the trained policies: means over seeds with 95% t intervals. A stream counts "
+                "as far as the policy changes when its inputs come from another state; the share of vision "
+                "is its part of both changes. Attention counts where taking away the most attended keys "
+                "changes more than taking away random ones.",
                 f"Marks with intervals for each arm. Share of vision: {told}.",
             )
         )
@@ -66,13 +66,13 @@ def modality(material: Material) -> Section:
             (_WORDS.get(key, key), *(estimate(own.get(arm)) for arm in material.arms))
             for key, own in found.items()
         ]
-        note = "Means over seeds with 95% intervals over seeds, of states that the policies met in held-out games."
+        note = "Means over seeds with 95% intervals, of states that the policies met in held-out games."
         titles = columns("figure", *material.arms)
         blocks.append(Table("modality", "Figures of the trained policies", titles, tuple(rows), note))
         blocks.append(
             Text(
-                "Both streams are made from one observation. What one of them lacks the other may tell, so both "
-                "can seem small, and a large share of one does not show that the other is useless."
+                "Both streams are made from one observation. What one of them lacks the other may tell, so "
+                "both can seem small, and a large share of one does not show that the other is useless."
             )
         )
     return section("modality", "Modalities", blocks, _LACKING)
