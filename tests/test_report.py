@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,17 +13,15 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
-from support.comparing import PLAN, changed, two
+from support.comparing import changed, two
 from support.records import arm, write
-from support.reporting import reported, rich, study
+from support.reporting import EVIL, hostile, reported, study
 
 from tedg.report import latex, markdown, words
 from tedg.report.__main__ import run
 from tedg.report.html import html
 from tedg.report.page import Claim, Column, Drawing, Listing, Page, Section, Table, Text
-from tedg.statistics import aggregates, power
 
-EVIL = "</script><script>alert(1)</script>\" ' $x^2$ \\input{x} a_b & 50% #1 ~ | `c` *d* [e](js:f) \u202eg"
 TITLES = (
     *("Verdict", "On this page", "Arms and players", "Learning curves", "Performance profiles"),
     *("Secondary contrasts", "Expert use over stages", "Router entropy", "Attention", "Modalities"),
@@ -62,36 +58,8 @@ class Read(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The report of a study in which all text that others choose is hostile."""
-    root = tmp_path_factory.mktemp("evil")
-    names = {"concat": f"A {EVIL}", "cross_attn": f"B {EVIL}"}
-    plan = PLAN | {"question": EVIL, "by": "env.task", "primary": [[names["cross_attn"], names["concat"]]]}
-    records = [
-        replace(
-            one,
-            name=f"{one.options['fusion']}-s{one.seed}",
-            device=EVIL,
-            config=one.config | {"env": one.config["env"] | {"task": names[one.options["fusion"]]}},
-            liveness=one.liveness | {EVIL: 1.0},
-            modality=one.modality | {EVIL: 1.0},
-        )
-        for one in rich(plan)
-    ]
-    cell = {"label": EVIL, "state": "failed", "reason": EVIL, "run_id": "0", "directory": "nowhere"}
-    name = "st'\"<script>alert(1)<_script>$&"
-    folder = study(root, records, name, commands=[EVIL], cells={"failed-0": cell})
-    for directory in folder.glob("*-s*"):
-        session = {"host": EVIL, "versions": {EVIL: EVIL}, "python": EVIL, "environment": {"locked": True}}
-        (directory / "provenance.json").write_text(json.dumps({"run_id": "x", "sessions": [session]}))
-    told = root / "told.json"
-    told.write_text(json.dumps({"source": EVIL, "reported": {EVIL: {"mean_return": 12.5}}}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aggregates, "RESAMPLES", 100)
-        patch.setattr(power, "_FEW_PAIRS", 1)
-        yield reported(root, "--reported", str(told), name=name)
-    for cached in (power.minimal_effect, power.pairs_needed):
-        cached.cache_clear()
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile(tmp_path_factory.mktemp("evil"))
 
 
 @pytest.fixture(scope="module")
@@ -107,22 +75,12 @@ def test_every_form_writes_markup_out() -> None:
     made = Section(
         "verdict", EVIL, (Text(EVIL), Listing((EVIL,)), claim, table, Drawing("x", EVIL, EVIL, "<svg/>", b""))
     )
-    text = html(Page(EVIL, EVIL, ((EVIL, EVIL),), (made,)))
-    read = Read(text)
+    read = Read(html(Page(EVIL, EVIL, ((EVIL, EVIL),), (made,))))
     assert "script" not in {tag for tag, _ in read.elements}
     assert not [own for _, own in read.elements if {*own} & {"onload", "onerror", "style"}]
     plain = EVIL.replace("\u202e", "\\u202e")
-    for tag, count in (
-        ("title", 1),
-        ("h1", 1),
-        ("h2", 1),
-        ("p", 6),
-        ("li", 3),
-        ("td", 1),
-        ("th", 3),
-        ("caption", 1),
-    ):
-        assert sum(plain.replace("-", "") in own.replace("-", "") for own in read.texts[tag]) == count, tag
+    counts = {"title": 1, "h1": 1, "h2": 1, "p": 6, "li": 3, "td": 1, "th": 3, "caption": 1}
+    assert {tag: sum(plain in own for own in read.texts[tag]) for tag in counts} == counts
     piece = r"\\text\w+\{\}|\\[{}$&#%_]|\$-\$|[^\\{}$&#%_^~<>|\"`']"
     assert re.fullmatch(f"(?:{piece})*", latex.escaped(EVIL), re.S)
     assert latex.escaped("a\\b_{c}") == r"a\textbackslash{}b\_\{c\}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -37,48 +38,50 @@ def program() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+def install() -> str | None:
+    """Debian's chromium where there is no browser yet; why that is impossible, or None."""
+    if program() is not None:
+        return None
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "no chromium here, and only root can install it with apt-get"
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("apt-get update -qq", "apt-get install -y -qq --no-install-recommends chromium"):
+        done = subprocess.run(command.split(), env=environment, capture_output=True, timeout=250)
+        if done.returncode != 0:
+            return "no chromium here, and apt-get cannot install it"
+    return None
+
+
 class Browser:
-    """One page. `events` are all that it told since it began, the newest last."""
+    """One page. `events` are all that it told since the last page was opened."""
 
     def __init__(self, to: int, answers: int) -> None:
         self._to, self._answers, self._rest, self._count = to, answers, b"", 0
+        self._session: str | None = None
         self.events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session: str | None = self.call("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    _session = None
-
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The browser's answer; AssertionError where it refuses."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
+        number = self._send(method, **parameters)
         while True:
             told = self._next()
-            if told.get("id") == self._count:
+            if told.get("id") == number:
                 assert "error" not in told, f"{method}: {told['error']}"
                 return dict(told["result"])
             self.events.append(told)
 
     def open(self, address: str, width: int, height: int = 900) -> None:
         """Show a page in a window of this size, and wait until it has loaded."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
-        before = len(self.events)
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.call("Emulation.setDeviceMetricsOverride", **screen)
+        self.events.clear()
         self.call("Page.navigate", url=address)
         end = time.monotonic() + _SECONDS
-        while not any(one.get("method") == "Page.loadEventFired" for one in self.events[before:]):
+        while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
             assert time.monotonic() < end, "the page does not load"
             self.events.append(self._next())
 
@@ -113,13 +116,25 @@ class Browser:
         sent = [one for one in self.events if one.get("method") == "Network.requestWillBeSent"]
         return [one["params"]["request"]["url"] for one in sent]
 
+    def _send(self, method: str, **parameters: Any) -> int:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        return self._count
+
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._answers], [], [], _SECONDS)[0], "the browser says nothing any more"
             piece = os.read(self._answers, 1 << 20)
             assert piece, "the browser has ended"
             self._rest += piece
         message, _, self._rest = self._rest.partition(b"\0")
-        return dict(json.loads(message))
+        told = dict(json.loads(message))
+        if told.get("method") == "Page.javascriptDialogOpening":  # which holds up everything else
+            self._send("Page.handleJavaScriptDialog", accept=True)
+        return told
 
 
 @contextmanager

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from support.comparing import BASE, PLAN, SPREAD
 from support.records import record, write
 from tedg.report.__main__ import run
+from tedg.statistics import aggregates, power
 from tedg.store.record import EPISODE_FIGURES, Curve, RunRecord, Training
 
+EVIL = "</script><script>alert(1)</script>\" ' $x^2$ \\input{x} a_b & 50% #1 ~ | `c` *d* [e](js:f) \u202eg"
 _POINTS = 100
 _STEPS = tuple(range(10_000, 1_000_001, 10_000))
 STAGES = (("warmup", 0), ("transition", 300_000), ("finetune", 700_000))
@@ -109,3 +113,40 @@ def reported(root: Path, *arguments: str, name: str = "mine") -> Path:
     places = ["--root", f"{root}/multirun", "--experiments", f"{root}/experiments"]
     assert run([name, *places, *arguments]) == 0
     return root / "multirun" / name / "report"
+
+
+def hostile(root: Path) -> Path:
+    """The report of a study in which all text that others choose is hostile."""
+    names = {"concat": f"A {EVIL}", "cross_attn": f"B {EVIL}"}
+    plan = PLAN | {"question": EVIL, "by": "env.task", "primary": [[names["cross_attn"], names["concat"]]]}
+    records = [
+        replace(
+            one,
+            name=f"{one.options['fusion']}-s{one.seed}",
+            device=EVIL,
+            config=one.config | {"env": one.config["env"] | {"task": names[one.options["fusion"]]}},
+            liveness=one.liveness | {EVIL: 1.0},
+            modality=one.modality | {EVIL: 1.0},
+        )
+        for one in rich(plan)
+    ]
+    cell = {"label": EVIL, "state": "failed", "reason": EVIL, "run_id": "0", "directory": "nowhere"}
+    name = "st'\"<script>alert(1)<_script>$&"
+    folder = study(root, records, name, commands=[EVIL], cells={"failed-0": cell})
+    for directory in folder.glob("*-s*"):
+        session = {"host": EVIL, "versions": {EVIL: EVIL}, "python": EVIL, "environment": {"locked": True}}
+        (directory / "provenance.json").write_text(json.dumps({"run_id": "x", "sessions": [session]}))
+    told = root / "told.json"
+    told.write_text(json.dumps({"source": EVIL, "reported": {EVIL: {"mean_return": 12.5}}}))
+    return quickly_reported(root, "--reported", str(told), name=name)
+
+
+def quickly_reported(root: Path, *arguments: str, name: str = "mine") -> Path:
+    """As `reported`; what decides nothing is reckoned with few draws, as by the fixture `quick_figures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aggregates, "RESAMPLES", 100)
+        patch.setattr(power, "_FEW_PAIRS", 1)
+        made = reported(root, *arguments, name=name)
+    for cached in (power.minimal_effect, power.pairs_needed):
+        cached.cache_clear()
+    return made
