@@ -106,6 +106,7 @@ def drawn(name: str, made: Figure, caption: str, alt: str) -> Drawing:
     """The figure as SVG and PDF, the same bytes for the same figure. Call it within `styled`."""
     svg, pdf = io.BytesIO(), io.BytesIO()
     made.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    made.set_layout_engine("none")  # where all things lie is settled by now
     made.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return Drawing(name, caption, alt, svg.getvalue().decode(), pdf.getvalue())
 
