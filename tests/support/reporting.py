@@ -17,7 +17,7 @@ from tedg.report.__main__ import run
 from tedg.statistics import aggregates, power
 from tedg.store.record import EPISODE_FIGURES, Curve, RunRecord, Training
 
-EVIL = "</script><script>alert(1)</script>\" ' $x^2$ \\input{x} a_b & 50% #1 ~ | `c` *d* [e](js:f) \u202eg"
+EVIL = "</script><script>alert(1)</script>\" ' $x^$ \\input{x} a_b & 50% #1 ~ | `c` *d* [e](js:f) \u202eg"
 _POINTS = 100
 _STEPS = tuple(range(10_000, 1_000_001, 10_000))
 STAGES = (("warmup", 0), ("transition", 300_000), ("finetune", 700_000))
