@@ -129,7 +129,7 @@ def test_tables_for_papers_show_hostile_text(evil: Path) -> None:
     read = Read(shown.render((evil / "results.md").read_text()))
     assert {tag for tag, _ in read.elements} == {"h2", "table", "thead", "tbody", "tr", "th", "td", "p"}
     plain = EVIL.replace("\u202e", "\\u202e")
-    assert f"B {plain} against A {plain}" in read.texts["td"]
+    assert f"B $x^$ {plain} against A $x^$ {plain}" in read.texts["td"]
 
 
 @pytest.mark.more
@@ -256,6 +256,7 @@ def test_numbers_have_the_digits_that_their_interval_deserves() -> None:
     assert words.interval(-2.449, -7.61, 2.7) == "-2.4 [-7.6, 2.7]"
     assert words.interval(-0.0004, -0.01, 0.02) == "0.00 [-0.01, 0.02]"
     assert words.interval(0.01942, 0.0185, 0.0204) == "0.0194 [0.0185, 0.0204]"
+    assert words.interval(0.5, 0.2, 0.8) == "0.50 [0.20, 0.80]"
     assert words.interval(0.25, 0.25, 0.25) == "0.25 [0.25, 0.25]"
     assert words.interval(3.14159, float("-inf"), float("inf")) == "3.14"
     assert [words.p_value(p) for p in (None, 0.0312, 1e-9)] == [words.NONE, "0.031", "< 0.0001"]

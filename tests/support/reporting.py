@@ -117,7 +117,7 @@ def reported(root: Path, *arguments: str, name: str = "mine") -> Path:
 
 def hostile(root: Path) -> Path:
     """The report of a study in which all text that others choose is hostile."""
-    names = {"concat": f"A {EVIL}", "cross_attn": f"B {EVIL}"}
+    names = {"concat": f"A $x^$ {EVIL}", "cross_attn": f"B $x^$ {EVIL}"}  # figures cut names off
     plan = PLAN | {"question": EVIL, "by": "env.task", "primary": [[names["cross_attn"], names["concat"]]]}
     records = [
         replace(
