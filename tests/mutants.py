@@ -172,8 +172,8 @@ MUTANTS = (
     Mutant(
         "08 dropout in the ratio",
         "tedg/models/experts.py",
-        "        layers += [linear, nn.LayerNorm(width), nn.ReLU()]\n",
-        "        layers += [linear, nn.LayerNorm(width), nn.ReLU(), nn.Dropout(0.1)]\n",
+        "nn.Identity()]",
+        "nn.Dropout(0.1)]",
         "test_08_the_forward_pass_is_the_same_while_acting_and_while_learning",
     ),
     Mutant(

@@ -73,6 +73,39 @@ def test_comparing_and_selecting_keep_the_same_keys(monkeypatch):
     assert torch.equal(kept_of(TopKGate(0.3), scores), few)
 
 
+def test_whatever_the_scores_the_largest_are_kept_and_of_equals_the_first():
+    generator = torch.Generator().manual_seed(0)
+    plain = torch.randn(60, 2, 50, generator=generator, dtype=torch.float64)
+    above = torch.tensor(1.0, dtype=torch.float64).nextafter(torch.tensor(2.0, dtype=torch.float64))
+    kinds = {
+        "all different": plain,
+        "many equal": plain.round(),
+        "neighbours": torch.where(plain > 0, above, 1.0),
+        "zeros of both signs": plain.round() * -0.0,
+        "infinite": plain.where(plain > -1, -torch.inf).where(plain < 1.5, torch.inf),
+        "far apart": plain.exp().exp().exp(),
+        "all alike": torch.ones_like(plain),
+    }
+    for kind, scores in kinds.items():
+        for dtype in (torch.float32, torch.float64):
+            given = scores.to(dtype)
+            for count in (1, 7, 49):
+                order = given.sort(dim=-1, descending=True, stable=True).indices[..., :count]
+                expected = torch.zeros_like(given, dtype=torch.bool).scatter(-1, order, True)
+                assert torch.equal(largest.largest(given, count), expected), kind
+
+
+def test_the_gradient_is_that_of_a_softmax_over_what_is_kept():
+    scores = torch.randn(5, 4, 20, dtype=torch.float64).requires_grad_()
+    weights = torch.randn(5, 4, 20, dtype=torch.float64)
+    gate = TopKGate(0.3)
+    kept = scores.where(largest.largest(scores, gate.num_kept(20)), -torch.inf)
+    found = [
+        torch.autograd.grad((x * weights).sum(), scores)[0] for x in (gate(scores, None), kept.softmax(-1))
+    ]
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
 def test_scores_that_are_not_numbers_are_passed_on():
     scores = torch.randn(500, 1, 40, generator=torch.Generator().manual_seed(0))
     scores[torch.rand(500, 1, 40, generator=torch.Generator().manual_seed(1)) < 0.02] = math.nan

@@ -8,7 +8,7 @@ import torch
 from tedg.models.distinct import distinct
 from tedg.models.tokens import DenseTokens, ProjectedTokens
 
-B, F, C, D, Q = 3, 5, 2, 4, 2
+B, F, C, D = 3, 5, 2, 4
 
 
 def parts():
@@ -20,8 +20,8 @@ def parts():
 
 
 READS = {
-    "scores": (lambda tokens, x: tokens.scores(x), (B, Q, D)),
-    "pooled": (lambda tokens, x: tokens.pooled(x), (B, Q, F + 1)),
+    **{f"scores {q}": (lambda tokens, x: tokens.scores(x), (B, q, D)) for q in (1, 2, 4, 5)},
+    **{f"pooled {q}": (lambda tokens, x: tokens.pooled(x), (B, q, F + 1)) for q in (1, 2, 4, 5)},
     "mean": (lambda tokens, x: tokens.mean() * x, (B, D)),
     "dense": (lambda tokens, x: tokens.dense() * x, (B, F + 1, D)),
 }

@@ -28,7 +28,7 @@ from tedg.models.norm import observing
 from tedg.models.policy import MoEPolicy, PolicyOutput
 from tedg.processes import WorkerError
 
-OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from
+OBSERVED_STATES = 512  # states of a rollout that running statistics are taken from, and at most of a probe
 MAX_RESTARTS = 3  # of the learner's processes in one update
 
 
@@ -37,7 +37,7 @@ class UpdateResult:
     """Figures of one update. `fault` names what was wrong with it; then everything was rolled back."""
 
     metrics: dict[str, float]
-    probe: PolicyOutput  # one minibatch before the first gradient step, detached
+    probe: PolicyOutput  # states of the first minibatch before the first gradient step, detached
     fault: str | None
     incidents: list[str] = field(default_factory=list)  # processes lost and replaced, for the user
 
@@ -102,7 +102,7 @@ class Learner:
         self._sizes: list[int] = []  # of the minibatches of an epoch
         self._first = torch.zeros(1, dtype=torch.int64, device=value.device)  # place of the next minibatch
         self._ledger = Ledger(0, value.detach())
-        self._probe: PolicyOutput | None = None  # one minibatch before the first gradient step
+        self._probe: PolicyOutput | None = None  # states of a minibatch before the first gradient step
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -231,7 +231,7 @@ class Learner:
         self._first.zero_()
         self._ledger.begin()
         assert self._settings is not None
-        first = self._inputs()[given["order"][: self._sizes[0]]]
+        first = self._inputs()[given["order"][: min(self._sizes[0], OBSERVED_STATES)]]
         self._probe = self.policy(first.observation, self._settings.routing, first.temperature)
         # The running average must see scores before the first target is made from it.
         if self.alignment is not None:

@@ -13,6 +13,7 @@ from tedg.config.run_config import RunConfig
 from tedg.envs.observation import VectorEnv
 from tedg.envs.seeds import training_seeds
 from tedg.errors import ConfigError
+from tedg.heap import keep_freed_memory
 from tedg.hypergraph.schema import Hypergraph, load_hypergraph
 from tedg.learn.stages import make_schedule
 from tedg.models.build import build_policy
@@ -36,9 +37,10 @@ def set_threads(config: RunConfig) -> int:
     """Have torch leave the cores to the learner, and return how many it may use (`learner_threads`).
 
     torch itself gets one: operations are too small to be split, so minibatches are (see `Shards`), and
-    while the policy acts the other cores play the games.
+    while the policy acts the other cores play the games. Tensors use memory that others gave back.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     return learner_threads(config)
 
 

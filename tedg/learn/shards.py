@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tedg import scratch
 from tedg.envs.observation import Observation
+from tedg.heap import keep_freed_memory
 from tedg.learn.objective import Evaluation
 from tedg.learn.parameters import FlatParameters
 from tedg.models.policy import MoEPolicy
@@ -249,6 +250,7 @@ def serve() -> None:
     """In a child: evaluate and differentiate parts of minibatches until the parent is gone."""
     setup: _Setup = attach()
     torch.set_num_threads(1)
+    keep_freed_memory()
     with serving(setup.channel) as channel:
         shared = _tensors(setup.layout, setup.memory)
         os.close(setup.memory)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
+from tedg.models.norm_relu import NormReLU, norm_relu
 from tedg.models.seeded import Salt, uniform
 
 
@@ -21,7 +21,7 @@ def mlp(input_dim: int, hidden: Sequence[int], output_dim: int, output_gain: flo
         linear = nn.Linear(input_dim, width)
         nn.init.orthogonal_(linear.weight, math.sqrt(2))
         nn.init.zeros_(linear.bias)
-        layers += [linear, nn.LayerNorm(width), nn.ReLU()]
+        layers += [linear, NormReLU(width), nn.Identity()]  # three, as checkpoints number the layers
         input_dim = width
     output = nn.Linear(input_dim, output_dim)
     nn.init.orthogonal_(output.weight, output_gain)
@@ -72,8 +72,7 @@ class Experts(nn.Module):
         hidden = x.unsqueeze(0).expand(self.num_experts, -1, -1)
         for layer, (gain, shift) in enumerate(zip(self.norm_gains, self.norm_shifts, strict=True)):
             hidden = torch.baddbmm(self.biases[layer], hidden, self.weights[layer])
-            hidden = functional.layer_norm(hidden, hidden.shape[-1:]) * gain + shift
-            hidden = torch.relu(hidden)
+            hidden = norm_relu(hidden, gain, shift)
             if self.dropout > 0 and self.training:
                 units = (self.num_experts, hidden.shape[-1])
                 kept = uniform(noise, Salt.DROPOUT + layer, units) >= self.dropout

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tedg.models.gate import Gate, ShareGate, WithoutKeys
 from tedg.models.largest import softmax_of_largest
@@ -112,8 +113,8 @@ class CrossAttentionFusion(Fusion):
     q = W_Q h_logic per head; score of token x: (W_K^T q) . x / sqrt(head_dim); the gate drops keys
     before the softmax; context = LayerNorm(norm(W_O [W_V sum_t a_t x_t]) + h_logic), norm a RunningNorm.
 
-    There is one query per head, so W_K is folded into it and W_V is applied after pooling: the
-    tokens are read twice (see `Tokens`) instead of being projected twice. A key bias would shift all
+    There is one query per head, so W_K is folded into W_Q, and W_V, which is applied after pooling, into W_O:
+    the tokens are read twice (see `Tokens`) instead of being projected twice. A key bias would shift all
     scores of a query alike and get no gradient, so there is none.
     """
 
@@ -158,13 +159,16 @@ class CrossAttentionFusion(Fusion):
         h_logic: Float[Tensor, "batch logic_dim"],
         noise: Int[Tensor, " batch"] | None,
     ) -> FusionOutput:
-        batch = len(h_logic)
-        query = self.query(h_logic).view(batch, self.num_heads, -1).transpose(0, 1)
-        folded = torch.bmm(query * self.scale, self.key).transpose(0, 1)  # [B, heads, token_dim]
+        batch, heads = len(h_logic), self.num_heads
+        to_tokens = self.key.transpose(1, 2) * self.scale  # [heads, token_dim, head_dim]
+        weight = torch.bmm(to_tokens, self.query.weight.view(heads, -1, h_logic.shape[1]))
+        bias = torch.bmm(to_tokens, self.query.bias.view(heads, -1, 1))
+        folded = functional.linear(h_logic, weight.flatten(0, 1), bias.flatten()).view(batch, heads, -1)
         weights = self.gate(tokens.scores(folded), noise)
         pooled = tokens.pooled(weights)  # [B, heads, token_dim]
-        attended = torch.bmm(pooled.transpose(0, 1), self.value).transpose(0, 1).reshape(batch, -1)
-        context = self.norm(self.attended_norm(self.output(attended)) + h_logic)
+        from_values = self.output.weight.t().view(heads, -1, h_logic.shape[1])
+        attended = pooled.flatten(1) @ torch.bmm(self.value, from_values).flatten(0, 1)
+        context = self.norm(self.attended_norm(attended) + h_logic)
         return FusionOutput(context, weights.unsqueeze(2))
 
     def promised_keys(self, num_keys: int) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -34,6 +36,26 @@ def softmax_of_largest(
     scores: Float[Tensor, "... T"], k: int, by: Float[Tensor, "... T"] | None = None
 ) -> Float[Tensor, "... T"]:
     """Softmax over the k largest of the scores, or those at the k largest of `by`; 0 for the others."""
-    if k < scores.shape[-1]:
-        scores = scores.where(largest(scores if by is None else by, k), -torch.inf)
-    return torch.softmax(scores, dim=-1)
+    if k >= scores.shape[-1]:
+        return torch.softmax(scores, dim=-1)
+    kept = largest(scores if by is None else by, k)
+    if loops_serve(scores) and not torch.compiler.is_compiling():
+        weights: Tensor = _SoftmaxOfKept.apply(scores, kept)  # type: ignore[no-untyped-call]
+        return weights
+    return torch.softmax(scores.where(kept, -torch.inf), dim=-1)
+
+
+class _SoftmaxOfKept(torch.autograd.Function):
+    """Backward, the softmax alone decides: where a weight is 0, so is the gradient of its score."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, kept: Tensor) -> Tensor:
+        weights = torch.softmax(scores.where(kept, -torch.inf), dim=-1)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (weights,) = ctx.saved_tensors
+        scaled = grad_outputs[0] * weights
+        return torch.addcmul(scaled, weights, scaled.sum(dim=-1, keepdim=True), value=-1), None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tedg.compiled import kernel, vector_kernel
+from tedg.compiled import kernel, kernel_part, vector_kernel
 
 _Reals = npt.NDArray[np.floating[Any]]
 
@@ -131,49 +131,52 @@ def convolve_blocks_backward(
 
 @kernel
 def number_blocks(
-    counts: npt.NDArray[np.uint8],
+    words: npt.NDArray[np.integer[Any]],
     hero: npt.NDArray[np.int64],
-    contents: npt.NDArray[np.uint8],
+    firsts: npt.NDArray[np.int64],
+    with_hero: npt.NDArray[np.bool_],
     places: npt.NDArray[np.int64],
 ) -> int:
-    """Write the distinct blocks of counts [B, R, K, N] to the front of contents [>= B * R * K, N + 1].
+    """Number the distinct blocks of words [B, R, K, W], each with whether the hero, at hero [B, 2], is there.
 
-    The last entry of a block is 1 where the hero is, at hero [B, 2], else 0. Returns how many are distinct;
-    places [B, R, K] gets each one's place among them.
+    Returns how many there are. For each, the front of firsts [B * R * K] gets where it lies first, as a place
+    in B * R * K, and that of with_hero whether the hero is there; places [B, R, K] gets every block's number.
     """
-    batch, rows, columns, classes = counts.shape
-    size = 1
-    while size < 2 * len(contents):
-        size *= 2
-    slots = np.full(size, -1, np.int32)  # a hash table with open addressing, of places in contents
-    block = np.zeros(classes + 1, np.uint8)
-    found, place = 0, -1
+    batch, rows, columns, size = words.shape
+    blocks = words.reshape(-1, size)
+    slots_count = 1
+    while slots_count < 2 * len(firsts):
+        slots_count *= 2
+    slots = np.full(slots_count, -1, np.int32)  # a hash table with open addressing, of numbers
+    found, number, at = 0, -1, 0
     for b in range(batch):
         for r in range(rows):
             for c in range(columns):
-                here = np.uint8(r == hero[b, 0] and c == hero[b, 1])
-                differs = block[classes] ^ here
-                for n in range(classes):
-                    differs |= block[n] ^ counts[b, r, c, n]
-                if differs or place < 0:  # neighbours are mostly equal, and then need no look-up
-                    block[classes] = here
-                    code = np.int64(here)
-                    for n in range(classes):
-                        block[n] = counts[b, r, c, n]
-                        code = ((code ^ np.int64(block[n])) * 0x1000193) & 0xFFFFFFFF  # FNV-1a
-                    slot = (code >> 8) & (size - 1)
-                    place = slots[slot]
-                    while place >= 0:
-                        differs = contents[place, 0] ^ block[0]
-                        for n in range(1, classes + 1):
-                            differs |= contents[place, n] ^ block[n]
-                        if not differs:
-                            break
-                        slot = (slot + 1) & (size - 1)
-                        place = slots[slot]
-                    if place < 0:
-                        contents[found, :] = block
-                        place = slots[slot] = found
+                here = r == hero[b, 0] and c == hero[b, 1]
+                # Neighbours are mostly equal, and then need no look-up.
+                if number < 0 or not _same(blocks, at, firsts[number], here, with_hero[number]):
+                    code = np.uint64(here)
+                    for w in range(size):  # FNV-1a over words
+                        code = (code ^ np.uint64(blocks[at, w])) * np.uint64(0x100000001B3)
+                    slot = np.int64((code ^ (code >> np.uint64(32))) & np.uint64(slots_count - 1))
+                    number = slots[slot]
+                    while number >= 0 and not _same(blocks, at, firsts[number], here, with_hero[number]):
+                        slot = (slot + 1) & (slots_count - 1)
+                        number = slots[slot]
+                    if number < 0:
+                        firsts[found], with_hero[found] = at, here
+                        number = slots[slot] = found
                         found += 1
-                places[b, r, c] = place
+                places[b, r, c] = number
+                at += 1
     return found
+
+
+@kernel_part
+def _same(
+    blocks: npt.NDArray[np.integer[Any]], one: int, other: int, with_hero: bool, other_with_hero: bool
+) -> bool:
+    same = with_hero == other_with_hero
+    for w in range(blocks.shape[1]):
+        same &= blocks[one, w] == blocks[other, w]
+    return same

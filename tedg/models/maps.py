@@ -57,11 +57,15 @@ def cell_features(
 def _distinct_blocks(counts: Tensor, hero: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct blocks, the hero as one more count, followed by an empty one; and every block's row."""
     *shape, classes = counts.shape
-    contents = torch.empty(math.prod(shape) + 1, classes + 1, dtype=torch.uint8)
+    # Eight counts at a time, where they are so many, are compared as one number.
+    words = counts.view(torch.int64) if classes % 8 == 0 else counts
+    firsts, with_hero = torch.empty(math.prod(shape), dtype=torch.int64), torch.empty(math.prod(shape)).bool()
     places = torch.empty(shape, dtype=torch.int64)
-    found = number_blocks(*(x.numpy() for x in (counts, hero, contents, places)))
-    contents[found] = 0
-    return contents[: found + 1], places
+    found = number_blocks(*(x.numpy() for x in (words, hero, firsts, with_hero, places)))
+    contents = counts.new_zeros(found + 1, classes + 1)
+    contents[:found, :classes] = counts.reshape(-1, classes).index_select(0, firsts[:found])
+    contents[:found, classes] = with_hero[:found]
+    return contents, places
 
 
 def plain_cell_features(

@@ -8,6 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
+
+from tedg.models.formulas import loops_serve
+from tedg.models.kernels import outer_products
 
 
 @runtime_checkable
@@ -85,7 +89,7 @@ class ProjectedTokens:
             # torch's compiler writes over a softmax's result while parts of it are still to be read, which
             # gives vision a wrong gradient (inductor of torch 2.11 and 2.13).
             first, last = first.clone(memory_format=torch.contiguous_format), last.clone()
-        narrow = torch.bmm(first, self.features)
+        narrow: Tensor = _Pooled.apply(first, self.features)  # type: ignore[no-untyped-call]
         return narrow @ self.projection.t() + weights @ self.offset + last * self.last.unsqueeze(1)
 
     def dense(self) -> Float[Tensor, "B T d"]:
@@ -117,8 +121,36 @@ class _Products(torch.autograd.Function):
         grad = grad_outputs[0].to(features.dtype)  # bfloat16 where the forward pass was of mixed precision
         first, own = torch.split(grad, [features.shape[1], 1], dim=2)
         return (
-            torch.bmm(first.transpose(1, 2), narrow),
+            _outer_products(first, narrow),
             (own * wide).sum(dim=1),
             torch.bmm(first, features),
             own * last.unsqueeze(1),
         )
+
+
+class _Pooled(torch.autograd.Function):
+    """Sums of features [B, F, c] under weights [B, Q, F]."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, features: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, features)
+        return torch.bmm(weights, features)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, ...]:
+        weights, features = ctx.saved_tensors
+        grad = grad_outputs[0].to(features.dtype)  # as above
+        by_weight = torch.bmm(grad, features.transpose(1, 2)).to(weights.dtype)
+        return by_weight, _outer_products(weights.to(features.dtype), grad)
+
+
+def _outer_products(left: Float[Tensor, "B Q F"], right: Float[Tensor, "B Q c"]) -> Float[Tensor, "B F c"]:
+    """Sums over q of left[b, q, f] * right[b, q, c]: a batched product over so few that loops are faster."""
+    if not loops_serve(left) or torch.compiler.is_compiling() or left.dtype == torch.bfloat16:
+        return torch.bmm(left.transpose(1, 2), right)
+    missing = -left.shape[1] % 4
+    if missing:
+        left, right = (functional.pad(x, (0, 0, 0, missing)) for x in (left, right))
+    sums = left.new_empty(len(left), left.shape[2], right.shape[2])
+    outer_products(left.contiguous().numpy(), right.contiguous().numpy(), sums.numpy())
+    return sums
