@@ -61,8 +61,13 @@ def test_a_weight_that_is_not_a_number_shows():
     assert features[:, :30, 1:].isfinite().all()
 
 
-def test_distinct_blocks_and_their_places():
+@pytest.mark.parametrize("classes", [CLASSES, 8, 16])
+@pytest.mark.parametrize("alike", [False, True])
+def test_distinct_blocks_and_their_places(classes, alike):
     counts = arguments(torch.float32)[0][2]
+    counts = torch.cat([counts] * 4, dim=3)[..., :classes]
+    if alike:  # one map for all states, in memory once
+        counts = counts[:1].expand(len(counts), -1, -1, -1)
     hero = torch.tensor([[3, 2]] * len(counts))
     contents, places = _distinct_blocks(counts, hero)
     assert not contents[-1].any()

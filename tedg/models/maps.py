@@ -57,6 +57,7 @@ def cell_features(
 def _distinct_blocks(counts: Tensor, hero: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct blocks, the hero as one more count, followed by an empty one; and every block's row."""
     *shape, classes = counts.shape
+    counts = counts.contiguous()
     # Eight counts at a time, where they are so many, are compared as one number.
     words = counts.view(torch.int64) if classes % 8 == 0 else counts
     firsts, with_hero = torch.empty(math.prod(shape), dtype=torch.int64), torch.empty(math.prod(shape)).bool()
