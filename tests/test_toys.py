@@ -23,12 +23,12 @@ GAMES = sorted(file.stem for file in (conf_dir() / "env" / "game").glob("*.yaml"
 LEVELS = {
     "constant": (1, 1), "seen": (0, 0), "two_step": (0.5, 0.5), "endless": (1, 1), "action": (1, 1 / 23),
     "context": (1, 0.5), "masked": (0.5, 0.25), "visual_only": (1, 0.5), "logic_only": (1, 0.5),
-    "four_experts": (1, 0.25), "needle": (1, 0.5),
+    "four_experts": (1, 0.25), "needle": (1, 0.5), "sparse_needle": (1, 0.5),
 }  # fmt: skip
 
 
 def make(game, *overrides, num_envs=32):
-    group = [f"env={game}"] if game in ("fake", "needle") else ["env=probe", f"env/game={game}"]
+    group = [f"env={game}"] if game in ("fake", "needle", "sparse_needle") else ["env=probe", f"env/game={game}"]
     return make_env(compose([*group, *overrides]).config, training_seeds(0), num_envs)
 
 
@@ -122,6 +122,7 @@ def varying(game):
         ("constant", set()), ("endless", set()), ("action", set()), ("masked", set()),
         ("context", {"atoms", "crop", "state"}), ("visual_only", {"crop"}),
         ("logic_only", {"atoms"}), ("four_experts", {"atoms"}), ("needle", {"atoms", "crop"}),
+        ("sparse_needle", {"atoms", "crop"}),
     ],
 )  # fmt: skip
 def test_nothing_but_what_may_tell_varies(game, fields):
