@@ -12,10 +12,10 @@ $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "error: $(PYTHON) c
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock smoke train bench test test-more test-all test-slurm test-gpu test-latest lint clean
+.PHONY: help setup lock smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make .venv with the versions of requirements.lock (once; again when that changes)
 
@@ -33,16 +33,19 @@ bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick" (ARGS
 	@$(BIN)/python -m tedg.bench $(ARGS)
 
 test: $(INSTALLED) ## run the tests of every module and every earlier mistake (under three minutes)
-	@$(BIN)/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu and not browser" $(ARGS)
 
 test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (fifteen minutes)
-	@$(BIN)/python -m pytest -n 3 -m "more and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 -m "more and not slow and not browser" $(ARGS)
 
 test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too
-	@$(BIN)/python -m pytest -n 2 -m "not slurm and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not slurm and not gpu and not browser" $(ARGS)
 
 test-slurm: $(INSTALLED) ## sweeps on a SLURM cluster of local daemons (needs root; three minutes)
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm_sweeps.py $(ARGS)
+
+test-browser: $(INSTALLED) ## a report's page in headless Chromium (as root, installs Debian's where there is none)
+	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py $(ARGS)
 
 test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device, against plain ones (two minutes)
 	@$(BIN)/python -m pytest -m gpu $(ARGS)
@@ -50,7 +53,7 @@ test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device, against 
 test-latest: ## run make test's tests on the newest versions that are allowed, in .venv-latest
 	@$(PYTHON_FITS)
 	@$(PYTHON) tools/install.py .venv-latest
-	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu" $(ARGS)
+	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu and not browser" $(ARGS)
 
 lint: $(INSTALLED) ## ruff (lint and format), mypy, and which room may import which
 	@$(BIN)/ruff check .

@@ -74,12 +74,16 @@ def test_an_environment_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.more
-def test_a_wheel_has_the_sweeper_and_the_configuration(tmp_path: Path) -> None:
+def test_a_wheel_has_the_sweeper_the_configuration_and_the_templates(tmp_path: Path) -> None:
     built = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(built, cwd=ROOT, check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
+    assert {path.name for path in (tmp_path / "site/tedg/report/templates").iterdir()} == {
+        "page.css",
+        "page.html",
+    }
     assert not (tmp_path / "site/hydra_plugins/__init__.py").exists()  # others' plugins are found beside ours
     code = "from tedg import files, train; assert 'site' in str(files.PACKAGE); train.main()"
     asked = ["-m", "seed=0,1", "hydra/launcher=site", "hydra.launcher.n_jobs=0"]

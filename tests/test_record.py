@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.experiments import EXPERIMENTS
 from support.settings import FASTEST, TINY
 from support.stand_ins import Lines
 
@@ -19,13 +20,24 @@ import tedg
 from tedg.config.compose import compose
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError, StorageError
+from tedg.evaluate import PLAYERS
 from tedg.files import read_json
 from tedg.run import app
 from tedg.run import record as record_module
+from tedg.run.course import first_episodes, training
 from tedg.run.record import make_record
 from tedg.store.conditions import Condition, write_condition
-from tedg.store.record import MOST_BYTES, Game, read_record, read_records, record_text, write_record
-from tedg.store.tables import EpisodesLog
+from tedg.store.record import (
+    MOST_BYTES,
+    Curve,
+    Game,
+    Training,
+    read_record,
+    read_records,
+    record_text,
+    write_record,
+)
+from tedg.store.tables import EpisodesLog, read_episodes
 from tedg.study.__main__ import run as study_command
 
 
@@ -105,8 +117,9 @@ def test_a_curve_goes_by_env_steps_not_by_update(run_dir: Path, tmp_path: Path) 
     log.add(1, 64, [_end(0, 3, 1.0), _end(1, 12, 5.0), _end(0, 13, 3.0)])
     log.add(2, 128, [_end(1, 18, 8.0), _end(2, 32, 99.0, "lost")])
     log.flush()
+    episodes = read_episodes(tmp_path / "episodes.csv")
     config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    curve = record_module._curve(tmp_path, config, 128, [])
+    curve = record_module._curve(episodes, config, 128, [])
     assert curve.env_steps == tuple(range(1, 129))
     told = {
         steps: score
@@ -114,9 +127,78 @@ def test_a_curve_goes_by_env_steps_not_by_update(run_dir: Path, tmp_path: Path) 
         if score is not None
     }
     assert told == {12: 1.0, 48: 5.0, 64: 3.0, 120: 8.0}
-    long = record_module._curve(tmp_path, config, 128_000, [])
+    long = record_module._curve(episodes, config, 128_000, [])
     assert (len(long.env_steps), long.env_steps[0], long.env_steps[-1]) == (400, 320, 128_000)
     assert long.mean_return[0] == pytest.approx((1 + 5 + 3 + 8) / 4)
+
+
+def test_training_is_told_by_a_hundred_means(root: Path, run_dir: Path) -> None:
+    rows = [
+        {"env_steps": 8 * n, "stage": "warmup" if n <= 100 else "finetune", "router/usage_entropy": 1.0}
+        | {"train/kl": float(n), "router/usage_10": 0.25, "router/usage_9": 0.5}
+        | {"loss/alignment": 3.0 if n > 198 else None, "time/env": 1.0}
+        for n in range(1, 201)
+    ]
+    told = training(rows, 1600)
+    assert told.env_steps == tuple(range(16, 1601, 16))
+    assert told.figures["train/kl"] == tuple(2 * n - 0.5 for n in range(1, 101))  # of updates 2n - 1 and 2n
+    assert told.figures["loss/alignment"] == (*[None] * 99, 3.0)
+    wanted = ["router/usage_9", "router/usage_10", "router/usage_entropy", "train/kl", "loss/alignment"]
+    assert list(told.figures) == wanted
+    assert told.stages == (("warmup", 0), ("finetune", 800))
+    # Few updates: a point each, whatever the number of steps of an update.
+    assert training(rows[:3], 24).env_steps == (8, 16, 24)
+    assert training(rows[:3], 24).figures["train/kl"] == (1.0, 2.0, 3.0)
+    assert training([], 0) == Training()
+    own = make_record(run_dir).training
+    assert (own.env_steps, own.stages) == ((64, 128), (("warmup", 0),))
+    assert {"router/usage_3", "train/kl", "gradient/router", "loss/entropy"} <= own.figures.keys()
+
+
+def test_first_episodes_are_those_of_the_result(run_dir: Path) -> None:
+    scores = [float(n % 4) for n in range(250)]
+    rows = [{"score": score, "episode_return": score / 2} for score in scores]
+    told = first_episodes(rows)
+    assert tuple(told["100"].values()) == (0.75, 1.5, 1.5, 3.0, 0.75, 100)
+    assert [one["episodes"] for one in told.values()] == [100, 250, 250]
+    assert told["300"] == told["all"]
+    assert first_episodes([]) == {}
+    result, record = read_json(run_dir / "result.json"), read_record(run_dir)
+    assert result is not None
+    assert record is not None
+    known = result["training"]["all"]
+    own = record.first_episodes["all"]
+    assert own == pytest.approx(
+        {name: known[name] for name in ("mean_return", "best_return", "mean_score", "best_score")}
+        | {"nonzero_share": known["nonzero_score_share"], "episodes": result["episodes"]}
+    )
+
+
+def test_records_of_the_first_schema_are_read(run_dir: Path, tmp_path: Path) -> None:
+    """As those that are kept in experiments/ are."""
+    content = json.loads((run_dir / "record.json").read_text())
+    for name in ("training", "first_episodes", "modality"):
+        del content[name]
+    (tmp_path / "record.json").write_text(json.dumps(content | {"schema": 1}))
+    record = read_record(tmp_path)
+    assert record == replace(make_record(run_dir), training=Training(), first_episodes={}, modality={})
+    kept = [one for study in EXPERIMENTS.iterdir() for one in read_records(study / "runs")]
+    assert len(kept) >= 38
+
+
+def test_a_record_with_many_games_stays_small(run_dir: Path) -> None:
+    record = make_record(run_dir)
+    games = tuple(Game(500_000 + n, 1234.5678, 1234.5678, 4321, 12, "death", "starving") for n in range(200))
+    names = ("last", "1000000", *PLAYERS)
+    points = range(10_000, 1_000_001, 10_000)
+    figures = {f"figure/{n}": (-1.2345e-05,) * 100 for n in range(40)}
+    full = replace(
+        record,
+        evaluations=tuple(replace(record.evaluations[0], player=name, games=games) for name in names),
+        curve=Curve(tuple(range(400)), (1234.5678901234567,) * 400, (1234.5678901234567,) * 400),
+        training=Training(tuple(points), figures, (("warmup", 0),)),
+    )
+    assert len(record_text(full).encode()) < MOST_BYTES
 
 
 def _end(env: int, length: int, score: float, end: str = "death") -> EpisodeEnd:
@@ -138,13 +220,17 @@ def test_it_is_read_as_it_was_written(run_dir: Path, tmp_path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Any], object], str]] = {
-    "of another version": (lambda c: c.update(schema=2), "schema is 2, and this version reads 1"),
+    "of another version": (lambda c: c.update(schema=3), "schema is 3, and this version reads 1 and 2"),
     "without a schema": (lambda c: c.pop("schema"), "schema is None"),
     "without a field": (lambda c: c.pop("training_code"), "training_code is missing"),
     "a seed of text": (lambda c: c.update(seed="0"), "seed cannot be 0"),
     "another status": (lambda c: c.update(status="running"), "status cannot be running"),
     "two budgets": (lambda c: c["budget"].update(episodes=4), "budget cannot be"),
     "a shorter curve": (lambda c: c["curve"]["mean_score"].pop(), "curve needs equally many"),
+    "a shorter figure": (lambda c: c["training"]["figures"]["train/kl"].pop(), "training needs equally many"),
+    "no training": (lambda c: c.pop("training"), "training. is no group of fields"),
+    "a stage without its start": (lambda c: c["training"]["stages"][0].pop(), "training.stages cannot be"),
+    "other first episodes": (lambda c: c["first_episodes"]["all"].popitem(), "first_episodes cannot be"),
     "no curve": (lambda c: c.pop("curve"), "curve. is no group of fields"),
     "no evaluations": (lambda c: c.pop("evaluations"), "evaluations is missing"),
     "another mode": (

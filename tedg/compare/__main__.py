@@ -7,9 +7,9 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from tedg.compare.flags import add_flags
 from tedg.errors import DONE, INTERRUPTED, TedgError
 from tedg.files import write_text
 from tedg.inert import inert
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         from tedg.compare.questions import Asked
         from tedg.compare.report import content
 
-        asked = Asked(given.by, given.baseline, given.metric, given.cap, given.at, given.peek, given.detect)
+        asked = Asked.of(given)
         if given.power:
             found = pilot.needs(study, asked)
             said, data = list(found.lines()), content(found)
@@ -70,15 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("study", metavar="STUDY")
-    add("--by", metavar="GROUP", help="the group or key that tells arms apart: fusion, arm, fusion.gate.keep")
-    add("--baseline", metavar="ARM", help="compare every other arm with this one")
-    add("--metric", help="score, return, length or depth of held-out games (default: the plan's, else score)")
-    add("--cap", type=_count, help="env steps of a held-out game (default: the plan's, else as in training)")
-    add("--at", type=_count, metavar="STEP", help="a milestone, instead of the end of training")
-    add("--peek", action="store_true", help="look before all runs have ended; gives no verdict")
-    add("--detect", type=_points, metavar="POINTS", help="the difference that a study should be able to see")
+    add_flags(parser)
     other = parser.add_mutually_exclusive_group()
     other.add_argument(
         "--power", action="store_true", help="STUDY is a pilot: seeds and hours that --detect takes"
@@ -86,24 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument(
         "--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?"
     )
-    add("--json", metavar="FILE", help="write everything to FILE too, with performance profiles")
-    add("--root", default="multirun", help="folder of the studies (default: multirun)")
-    add("--experiments", default="experiments", help="folder of kept results (default: experiments)")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write everything to FILE too, with performance profiles"
+    )
     return parser
-
-
-def _count(text: str) -> int:
-    with suppress(ValueError):
-        if (value := int(text)) > 0:
-            return value
-    raise argparse.ArgumentTypeError(f"{text} is no positive number of steps")
-
-
-def _points(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text} is no positive number")
 
 
 if __name__ == "__main__":

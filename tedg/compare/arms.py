@@ -12,7 +12,6 @@ from tedg.store.record import RunRecord
 
 _PARTS = ("env", "vision", "logic", "fusion", "routing")
 Arms = dict[str, list[RunRecord]]
-# What tells runs apart without being part of what they learn.
 _ASIDE = ("name", "seed", "plan", "paths", "run_dir", "device", "threads", "logger", "check", "init_from")
 
 
@@ -74,11 +73,12 @@ def also_differ(variant: RunRecord, baseline: RunRecord, by: str) -> list[str]:
     own, other = flat(variant.config), flat(baseline.config)
     inside = by.replace("/", ".")
     keys = [key for key in dict.fromkeys((*own, *other)) if own.get(key) != other.get(key)]
-    return [
-        key
-        for key in keys
-        if key.partition(".")[0] not in _ASIDE and key != inside and not key.startswith(f"{inside}.")
-    ]
+    return [key for key in keys if not aside(key) and key != inside and not key.startswith(f"{inside}.")]
+
+
+def aside(key: str) -> bool:
+    """Whether a dotted key tells runs apart without being part of what they learn."""
+    return key.partition(".")[0] in _ASIDE
 
 
 def flat(node: Mapping[str, Any], before: str = "") -> dict[str, Any]:

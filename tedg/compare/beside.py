@@ -10,7 +10,7 @@ from tedg.compare.arms import Arms
 from tedg.compare.report import Arm, Control, Curves
 from tedg.compare.scores import Measure
 from tedg.compare.unlike import RunPair
-from tedg.statistics.aggregates import Estimate, iqm, profile
+from tedg.statistics.aggregates import iqm, mean, profile
 from tedg.statistics.crossing import crossing
 from tedg.statistics.curves import areas
 from tedg.statistics.pairs import Floats, Pairs, mean_difference
@@ -49,7 +49,7 @@ def _arm(name: str, runs: Sequence[RunRecord], measure: Measure) -> Arm:
         measure.named(runs),
         tuple(run.seed for run, _ in found),
         tuple(map(float, scores)),
-        _mean(scores),
+        mean(scores),
         iqm(scores),
         profile(np.array([one[:fewest] for one in values]), taus),
         found[0][0].parameters.get("total"),
@@ -65,10 +65,10 @@ def controls(runs: Sequence[RunRecord], measure: Measure) -> list[Control]:
         games = next((one for run in runs if (one := measure.games(run, player)) is not None), None)
         if games is not None:
             values = measure.values(games)
-            mean = _mean(values)
+            own = mean(values)
             if measure.metric in _LEAST:
-                mean = mean_of_games(values, least=min(0.0, float(values.min())))
-            found.append(Control(player, len(values), mean))
+                own = mean_of_games(values, least=min(0.0, float(values.min())))
+            found.append(Control(player, len(values), own))
     return found
 
 
@@ -102,7 +102,7 @@ def of_curves(runs: Sequence[RunPair], measure: Measure) -> Curves | None:
     """What learning curves say; None where a run is too short to have one, or the metric has none."""
     if measure.metric not in _CURVES:
         return None
-    curves = [_curve(run, measure) for pair in runs for run in pair]
+    curves = [curve_of(run, measure) for pair in runs for run in pair]
     try:
         found = areas(curves)
     except ValueError:
@@ -112,7 +112,8 @@ def of_curves(runs: Sequence[RunPair], measure: Measure) -> Curves | None:
     return Curves(area, found.first, found.last, crossing(curves[0::2], curves[1::2]))
 
 
-def _curve(run: RunRecord, measure: Measure) -> tuple[Floats, Floats]:
+def curve_of(run: RunRecord, measure: Measure) -> tuple[Floats, Floats]:
+    """Env steps and heights of the training curve that goes with a measure, where episodes ended."""
     heights = getattr(run.curve, _CURVES[measure.metric])
     points = [
         (steps, height)
@@ -121,14 +122,6 @@ def _curve(run: RunRecord, measure: Measure) -> tuple[Floats, Floats]:
     ]
     table = np.array(points, float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
-
-
-def _mean(values: Floats, level: float = 0.95) -> Estimate:
-    """A mean with Student's t interval; nan limits for a single value."""
-    zeros = np.zeros(len(values))
-    found = mean_difference(Pairs(tuple(range(len(values))), zeros, values), level)
-    low, high = (found.low, found.high) if len(values) > 1 else (np.nan, np.nan)
-    return Estimate(found.mean, low, high, level)
 
 
 def _median(values: Iterable[float]) -> float | None:

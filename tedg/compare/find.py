@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Planned:
 class Study:
     """`place` is its folder, as commands take it; `command` is the one that trained it, where that is known.
 
-    `unfinished` are cells as `tedg.study show` prints them, `no_weights` the ids of runs without any here.
+    `unfinished` are cells as `tedg.study show` prints them, `no_weights` the ids of runs without any here,
+    `directories` where the record of each id lies, `cells` are those of `tedg.study.cells`.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Study:
     notes: tuple[str, ...] = ()
     command: str | None = None
     no_weights: frozenset[str] = frozenset()
+    directories: Mapping[str, Path] = field(default_factory=dict)
+    cells: tuple[Mapping[str, Any], ...] = ()
 
 
 def find(root: Path, name: str, experiments: Path) -> Study:
@@ -67,8 +70,8 @@ def find(root: Path, name: str, experiments: Path) -> Study:
             records[record.run_id], places_of[record.run_id] = record, directory
         except StorageError as error:
             notes.append(f"a run is left out: {error}")
-    every = cells(folder, experiments)
-    unfinished = tuple(f"{c['label']} ({c['state']})" for c in every if not _ended(c) and c["name"] != "runs")
+    every = tuple(cell for cell in cells(folder, experiments) if cell["name"] != "runs")
+    unfinished = tuple(f"{cell['label']} ({cell['state']})" for cell in every if not _ended(cell))
     if not records:
         why = f"; not finished: {few(unfinished)}" if unfinished else "; " + notes[0] if notes else ""
         raise ConfigError(f"{folder.name} has no finished run to compare{why}")
@@ -88,6 +91,8 @@ def find(root: Path, name: str, experiments: Path) -> Study:
         (*notes, *more),
         commands[-1] if commands else None,
         frozenset(run_id for run_id, place in places_of.items() if not _has_weights(place)),
+        places_of,
+        every,
     )
 
 

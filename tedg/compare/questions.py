@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -46,6 +47,11 @@ class Asked:
     at: int | None = None
     peek: bool = False
     detect: float | None = None
+
+    @classmethod
+    def of(cls, given: Namespace) -> Asked:
+        """From the flags of `compare/flags.py`."""
+        return cls(given.by, given.baseline, given.metric, given.cap, given.at, given.peek, given.detect)
 
 
 def questions(arms: Arms, by: str, asked: Asked, plan: PlanConfig | None) -> list[Question]:

@@ -23,7 +23,7 @@ def lines(report: Report, width: int | None = None) -> Iterator[str]:
     for outcome in report.outcomes:
         role = "" if outcome.sentence.lower().startswith(f"{outcome.role}:") else f"{outcome.role}: "
         yield from _folded(f"{role}{outcome.sentence}", width)
-        told = [*outcome.notes, *_crossing(outcome)]
+        told = [*outcome.notes, *crossing_told(outcome)]
         if outcome.verdict is not None:
             told += [note for note in outcome.liveness if note not in outcome.sentence]
         for note in told:
@@ -43,7 +43,8 @@ def lines(report: Report, width: int | None = None) -> Iterator[str]:
             yield from _folded(note, width)
 
 
-def _crossing(one: Outcome) -> Iterator[str]:
+def crossing_told(one: Outcome) -> Iterator[str]:
+    """Where the training curves of the two arms cross, in a sentence; nothing where they do not."""
     found = one.curves.crossing if one.curves is not None else None
     if found is not None:
         ahead, then = (one.baseline, one.variant) if found.after else (one.variant, one.baseline)

@@ -12,6 +12,7 @@ import yaml
 
 from tedg.errors import StorageError
 from tedg.files import conf_dir, read_json
+from tedg.run.course import first_episodes, training
 from tedg.store.conditions import (
     Condition,
     Games,
@@ -56,6 +57,7 @@ def make_record(directory: Path) -> RunRecord:
         raise StorageError(f"{directory} has no {RESULT}: the run has not ended")
     session = (provenance or {"sessions": [{}]})["sessions"][-1]
     rows = _rows(directory / "metrics.jsonl")
+    episodes = read_episodes(path) if (path := directory / "episodes.csv").exists() else None
     try:
         return RunRecord(
             run_id=result["run_id"],
@@ -70,7 +72,7 @@ def make_record(directory: Path) -> RunRecord:
             budget=budget_of(config["budget"], config["stage"]),
             env_steps=result["env_steps"],
             total_env_steps=result.get("total_env_steps"),
-            curve=_curve(directory, config, result["env_steps"], rows),
+            curve=_curve(episodes, config, result["env_steps"], rows),
             evaluations=tuple(_evaluations(directory, config)),
             liveness=result.get("liveness") or {},
             max_log_ratio=_largest(row.get("train/initial_log_ratio") for row in rows),
@@ -80,6 +82,9 @@ def make_record(directory: Path) -> RunRecord:
             device=session.get("device") or "",
             precision=config.get("precision", "float32"),
             learns=_learns(directory),
+            training=training(rows, result["env_steps"]),
+            first_episodes=first_episodes(episodes or []),
+            modality=result.get("modality") or {},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{directory} cannot be recorded: {type(error).__name__}: {error}") from None
@@ -105,9 +110,13 @@ def _learns(directory: Path) -> bool | None:
     return {"pass": True, "fail": False}.get(found[0]) if found else None
 
 
-def _curve(directory: Path, config: Mapping[str, Any], env_steps: int, rows: list[dict[str, Any]]) -> Curve:
-    path = directory / "episodes.csv"
-    if not path.exists():  # a result that was kept by an earlier version: means of the last 100 episodes
+def _curve(
+    episodes: list[dict[str, Any]] | None,
+    config: Mapping[str, Any],
+    env_steps: int,
+    rows: list[dict[str, Any]],
+) -> Curve:
+    if episodes is None:  # a result that was kept by an earlier version: means of the last 100 episodes
         known = [row for row in rows if row.get("rollout/mean_score") is not None]
         chosen = (
             [known[i] for i in np.unique(np.linspace(0, len(known) - 1, MOST_POINTS).astype(int))]
@@ -118,7 +127,6 @@ def _curve(directory: Path, config: Mapping[str, Any], env_steps: int, rows: lis
             [row.get(f"rollout/mean_{name}") for row in chosen] for name in ("score", "return")
         )
         return Curve(tuple(row["env_steps"] for row in chosen), tuple(scores), tuple(returns))
-    episodes = read_episodes(path)
     points = np.arange(1, min(MOST_POINTS, env_steps) + 1) * env_steps // max(min(MOST_POINTS, env_steps), 1)
     ends = _ends(episodes, config["env"]["num_envs"], config["ppo"]["num_steps"])
     whole = [(end, episode) for end, episode in zip(ends, episodes, strict=True) if episode["end"] != "lost"]

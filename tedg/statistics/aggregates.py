@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tedg.statistics.pairs import Floats
+from tedg.statistics.pairs import Floats, Pairs, mean_difference
 
 RESAMPLES = 5000
 
@@ -40,6 +40,13 @@ class Profile:
     low: Floats
     high: Floats
     level: float
+
+
+def mean(values: Floats, level: float = 0.95) -> Estimate:
+    """A mean of [n] values with Student's t interval."""
+    found = mean_difference(Pairs(tuple(range(len(values))), np.zeros(len(values)), values), level)
+    low, high = (found.low, found.high) if len(values) > 1 else (np.nan, np.nan)
+    return Estimate(found.mean, low, high, level)
 
 
 def iqm(scores: Floats, level: float = 0.95, seed: int = 0) -> Estimate:

@@ -1,11 +1,13 @@
-"""Learning curves as one number each: the mean height over the same env steps."""
+"""Learning curves: as one number each, the mean height over the same env steps, and as a mean over seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tedg.statistics.pairs import Floats
 
@@ -36,6 +38,31 @@ def areas(curves: Sequence[Curve]) -> Areas:
         last,
         tuple(bool(steps[0] < first or steps[-1] > last) for steps, _ in curves),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The mean over curves around each of `steps`, and its Student's t interval; nan limits for one curve.
+
+    All are [bins]. An interval holds around its own step, not around all at once.
+    """
+
+    steps: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def band(curves: Sequence[Curve], bins: int = 50, level: float = 0.95) -> Band:
+    """Each curve's mean height in equal parts of the steps that all cover. Raises ValueError as `areas`."""
+    first, last = common(curves)
+    edges = np.linspace(first, last, bins + 1)
+    heights = np.array([[_mean_height(*one, a, b) for a, b in pairwise(edges)] for one in curves])
+    n, mean = len(heights), heights.mean(axis=0)
+    half = np.full(bins, np.nan)
+    if n > 1:
+        half = stdtrit(n - 1, 0.5 + level / 2) * heights.std(axis=0, ddof=1) / np.sqrt(n)
+    return Band((edges[1:] + edges[:-1]) / 2, mean, mean - half, mean + half)
 
 
 def common(curves: Sequence[Curve]) -> tuple[float, float]:

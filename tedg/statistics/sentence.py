@@ -52,15 +52,18 @@ def outlook(judgement: Judgement) -> Outlook | None:
 def sentence(judgement: Judgement) -> str:
     """The verdict in one sentence, ending in a full stop."""
     contrast, rules, verdict = judgement.contrast, judgement.rules, judgement.verdict
-    what = f"{contrast.variant} {{}} {contrast.baseline} in {rules.metric}"
+
+    def what(relation: str) -> str:
+        return f"{contrast.variant} {relation} {contrast.baseline} in {rules.metric}"
+
     if judgement.difference is None:
-        return f"Nothing can be said of {what.format('against')}: no pair of runs counts yet."
+        return f"Nothing can be said of {what('against')}: no pair of runs counts yet."
     claim = {
-        Verdict.BETTER: what.format("is better than"),
-        Verdict.WORSE: what.format("is worse than"),
-        Verdict.EQUIVALENT: f"{what.format('is equivalent to')} within {rules.delta or 0:g}",
-        Verdict.INCONCLUSIVE: f"It is open whether {what.format('differs from')}",
-        Verdict.VOID: f"The comparison is void: {what.format('against')}",
+        Verdict.BETTER: what("is better than"),
+        Verdict.WORSE: what("is worse than"),
+        Verdict.EQUIVALENT: f"{what('is equivalent to')} within {rules.delta or 0:g}",
+        Verdict.INCONCLUSIVE: f"It is open whether {what('differs from')}",
+        Verdict.VOID: f"The comparison is void: {what('against')}",
     }[verdict]
     text = f"{claim}: {figures(judgement)}"
     small = judgement.p_equivalent is not None and judgement.p_equivalent <= rules.alpha

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tedg.errors import StorageError
 from tedg.files import read_json, write_text
 
-SCHEMA = 1
+SCHEMA = 2
+_READABLE = (1, SCHEMA)  # the first had neither `training` nor `first_episodes` nor `modality`
 RECORD = "record.json"
 MOST_BYTES = 200_000
 MOST_POINTS = 400  # of a curve
+MOST_TRAINING_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,16 @@ class Curve:
     env_steps: tuple[int, ...]  # since the run's own start
     mean_score: tuple[float | None, ...]  # of the games that ended since the point before; None: none did
     mean_return: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the updates said: at most 100 points, evenly spaced over the run's own env steps."""
+
+    env_steps: tuple[int, ...] = ()  # since the run's own start
+    # By a column of metrics.jsonl: means over the updates since the point before; None where none has it.
+    figures: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    stages: tuple[tuple[str, int], ...] = ()  # name, and the run's own env step at which it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,13 @@ class RunRecord:
     device: str
     precision: str
     learns: bool | None  # whether its check for learning passed; None where none was made
+    training: Training = field(default_factory=Training)
+    # Of the first "100", "300" and "all" training episodes: `EPISODE_FIGURES`, as far as there were so many.
+    first_episodes: dict[str, dict[str, float]] = field(default_factory=dict)
+    modality: dict[str, float | None] = field(default_factory=dict)  # as in result.json
+
+
+EPISODE_FIGURES = ("mean_return", "best_return", "mean_score", "best_score", "nonzero_share", "episodes")
 
 
 def write_record(directory: Path, record: RunRecord) -> None:
@@ -91,8 +110,8 @@ def record_text(record: RunRecord) -> str:
     Raises StorageError where that is more than MOST_BYTES.
     """
     content: dict[str, Any] = {"schema": SCHEMA}
-    content |= {field.name: getattr(record, field.name) for field in fields(record)}
-    content["curve"] = {field.name: getattr(record.curve, field.name) for field in fields(Curve)}
+    content |= {one.name: getattr(record, one.name) for one in fields(record)}
+    content |= {"curve": asdict(record.curve), "training": asdict(record.training)}
     evaluations = ",\n".join(f"  {json.dumps(_evaluation(one))}" for one in record.evaluations)
     lines = [
         f'"{name}": '
@@ -116,8 +135,9 @@ def read_record(directory: Path) -> RunRecord | None:
     if content is None:
         return None
     schema = content.get("schema")
-    if schema != SCHEMA or isinstance(schema, bool):
-        raise StorageError(f"{path}: schema is {schema!r}, and this version reads {SCHEMA}")
+    if schema not in _READABLE or isinstance(schema, bool):
+        readable = " and ".join(map(str, _READABLE))
+        raise StorageError(f"{path}: schema is {schema!r}, and this version reads {readable}")
     try:
         return _record(content)
     except _Fault as fault:
@@ -186,6 +206,15 @@ _CURVE: dict[str, _Check] = {
     "env_steps": _all(_count),
     **dict.fromkeys(("mean_score", "mean_return"), _all(_maybe(_number))),
 }
+_TRAINING: dict[str, _Check] = {
+    "env_steps": _all(_count),
+    "figures": _each(_all(_maybe(_number))),
+    "stages": _all(lambda one: isinstance(one, list) and len(one) == 2 and _text(one[0]) and _count(one[1])),
+}
+_SINCE_SCHEMA_2: dict[str, _Check] = {
+    "first_episodes": _each(lambda one: _each(_number)(one) and tuple(one) == EPISODE_FIGURES),
+    "modality": _each(_maybe(_number)),
+}
 _CONDITIONS: dict[str, _Check] = {
     "player": _text,
     "weights": lambda value: value in ("", "last", "best") or (_text(value) and value.isdecimal()),
@@ -214,6 +243,8 @@ def _checked(content: Any, place: str, checks: Mapping[str, _Check]) -> dict[str
 
 def _record(content: dict[str, Any]) -> RunRecord:
     own = _checked(content, "", _RUN)
+    if content["schema"] > 1:
+        own |= _checked(content, "", _SINCE_SCHEMA_2) | {"training": _training(content.get("training"))}
     curve = {name: tuple(value) for name, value in _checked(content.get("curve"), "curve.", _CURVE).items()}
     if len({len(value) for value in curve.values()}) != 1 or len(curve["env_steps"]) > MOST_POINTS:
         raise _Fault(f"curve needs equally many of each, and at most {MOST_POINTS}")
@@ -222,6 +253,18 @@ def _record(content: dict[str, Any]) -> RunRecord:
         raise _Fault("evaluations is missing, or no list")
     read = tuple(_read_evaluation(one, f"evaluations[{i}].") for i, one in enumerate(evaluations))
     return RunRecord(**own, curve=Curve(**curve), evaluations=read)
+
+
+def _training(content: Any) -> Training:
+    own = _checked(content, "training.", _TRAINING)
+    points = len(own["env_steps"])
+    if points > MOST_TRAINING_POINTS or any(len(values) != points for values in own["figures"].values()):
+        raise _Fault(f"training needs equally many of each figure, and at most {MOST_TRAINING_POINTS}")
+    return Training(
+        tuple(own["env_steps"]),
+        {name: tuple(values) for name, values in own["figures"].items()},
+        tuple(map(tuple, own["stages"])),
+    )
 
 
 def _evaluation(one: Evaluation) -> dict[str, Any]:
@@ -234,7 +277,7 @@ def _row(game: Game) -> list[Any]:
     return [int(x) if isinstance(x, float) and x.is_integer() else x for x in astuple(game)]
 
 
-_GAME_FIELDS = tuple(field.name for field in fields(Game))
+_GAME_FIELDS = tuple(one.name for one in fields(Game))
 
 
 def _read_evaluation(content: Any, place: str) -> Evaluation:

@@ -17,12 +17,13 @@ from tedg.store.rundir import CONFIG, RESULT
 from tedg.store.tables import read_episodes
 from tedg.study.cells import find_study
 
-# What a run's row has besides these: option.<group>, budget.<unit>, parameters.<part>, liveness.<figure>.
+# What a run's row has besides these: option.<group>, budget.<unit>, parameters.<part>, liveness.<figure>,
+# modality.<figure>.
 _OF_RUNS = (
     *("run_id", "name", "seed", "status", "parent", "code", "training_code", "env_steps", "total_env_steps"),
     *("max_log_ratio", "flops", "seconds", "device", "precision", "learns"),
 )
-_GROUPS = {"options": "option", "budget": "budget", "parameters": "parameters", "liveness": "liveness"}
+_GROUPS = {"options": "option", **{name: name for name in ("budget", "parameters", "liveness", "modality")}}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -100,6 +100,8 @@ def _conflict(directory: Path, result: str, target: Path) -> str:
     old, new = read_kept(target), json.loads(result)
     games, known = read_games(directory), read_games(target)
     evaluation, evaluation_before = new.pop("evaluation", None), old.pop("evaluation", None)
+    if "modality" not in old:  # which may be measured later
+        new.pop("modality", None)
     if differing := [key for key in {**old, **new} if old.get(key) != new.get(key)]:
         return f"another result is kept in {target}: {', '.join(differing)} differ"
     if known is None:
@@ -121,7 +123,7 @@ def _conflict(directory: Path, result: str, target: Path) -> str:
 
 def _says_no_more(new: str, old: str) -> bool:
     """Whether a record differs at most in how the same result was reached: on which machine, how fast."""
-    measured = ("schema", "evaluations", "learns")
+    measured = ("schema", "evaluations", "learns", "modality")
     contents = [json.loads(text) for text in (new, old)]
     return len({json.dumps([content.get(name) for name in measured]) for content in contents}) == 1
 

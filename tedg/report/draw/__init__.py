@@ -1,0 +1,1 @@
+"""Figures, in one style for screen and print."""
