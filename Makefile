@@ -16,9 +16,9 @@ endef
 # whether the commands work.
 DEMO ?=
 ifeq ($(DEMO),tiny)
-demo_cells = +experiment=$(1) seed=0 plan=none budget.env_steps=2048 eval.games=4 paths.study=$(1)_tiny
+demo_cells = +experiment=$(1) seed=0 plan=none budget.env_steps=1024 eval.games=2 paths.study=$(1)_tiny
 demo_study = $(1)_tiny
-demo_games = 4
+demo_games = 2
 else
 demo_cells = +experiment=$(1) 'seed=range($(2))'
 demo_study = $(1)

@@ -259,7 +259,7 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         ),
         (
             "nethak",
-            'no such hypergraph file; give one of the names needle, nethack, probe, sparse_needle.*did you mean "nethack"',
+            'no such hypergraph file; give one of the names .*, sparse_needle.*did you mean "nethack"',
         ),
         ("x" * 5000, "no such hypergraph file"),
         ("a\0b", "no such hypergraph file"),

@@ -31,7 +31,7 @@ class Needle(Game):
     """
 
     name: ClassVar[str] = "needle"
-    where: ClassVar[slice] = slice(2, 7)  # rows, and columns, of the crop that can be named: 5 x 5 around the hero
+    where: ClassVar[slice] = slice(2, 7)  # rows, and columns, of the cells that can be named
     atoms: ClassVar[tuple[str, ...]] = cells(5)
 
     def deal(self, frame: Observation, turn: Ints, draws: Draws) -> None:
@@ -54,8 +54,8 @@ class Needle(Game):
 class SparseNeedle(Needle):
     """The needle made easier to find: an atom names one of 16 cells that stand apart, and all else is stone.
 
-    So a cell's token shows nothing of the next cell that can be named, and no glyph is there to distract. Going by
-    the more frequent kind earns 0.60.
+    So a cell's token shows nothing of the next cell that can be named. Going by the more frequent kind
+    earns 0.60.
     """
 
     name: ClassVar[str] = "sparse_needle"
