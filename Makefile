@@ -1,4 +1,5 @@
-# Everything a newcomer needs: `make smoke`, then `make test`. Both make the environment first if it is missing.
+# Everything a newcomer needs: `make demo`, then `make smoke` and `make test`. Each makes the environment first if it is
+# missing.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -11,8 +12,21 @@ $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13
 $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 endef
 
+# The cells of a study of `make demo`, by its name and its number of seeds. DEMO=tiny: two cells of a few updates, to see
+# whether the commands work.
+DEMO ?=
+ifeq ($(DEMO),tiny)
+demo_cells = +experiment=$(1) seed=0 plan=none budget.env_steps=1024 eval.games=2 paths.study=$(1)_tiny
+demo_study = $(1)_tiny
+demo_games = 2
+else
+demo_cells = +experiment=$(1) 'seed=range($(2))'
+demo_study = $(1)
+demo_games = 20
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lock smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
+.PHONY: help setup lock demo smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +39,15 @@ lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
 
 smoke: $(INSTALLED) ## try every network, and two real updates of each variant
 	@$(BIN)/python -m tedg.smoke
+
+demo: $(INSTALLED) ## two small studies to their verdicts and pages, in minutes; again: goes on, or shows them
+	@echo "1 of 2: the needle, a task made so that V4 can win; it says nothing about NetHack"
+	$(BIN)/python -m tedg.train -m $(call demo_cells,demo_needle,8)
+	@echo "2 of 2: V3 against V4 on NetHack, with a budget far too short to learn; it shows the machinery"
+	$(BIN)/python -m tedg.train -m $(call demo_cells,demo_nethack,6)
+	$(BIN)/python -m tedg.evaluate $(call demo_study,demo_nethack) --games $(demo_games)
+	$(BIN)/python -m tedg.report $(call demo_study,demo_needle)
+	$(BIN)/python -m tedg.report $(call demo_study,demo_nethack)
 
 train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_steps=20000"
 	@$(BIN)/python -m tedg.train $(ARGS)

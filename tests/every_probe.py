@@ -97,7 +97,8 @@ def needle(pool):
 
 def all_probes(pool):
     """Print what every variant makes of every probe; 1 if one is not as it should be."""
-    probes = [name for name in group_options(["env=probe"])[1]["env/game"] if name not in ("fake", "needle")]
+    games = group_options(["env=probe"])[1]["env/game"]
+    probes = [name for name in games if name not in ("fake", "needle", "sparse_needle")]
     rows = list(variants())
     tasks = [(variant, probe) for variant in rows for probe in probes]
     print(f"{len(rows)} variants, {len(probes)} probes: {', '.join(probes)}", flush=True)

@@ -283,7 +283,7 @@ def test_every_option_of_every_group_is_valid() -> None:
     groups["plan"].remove("default")  # the others complete it
     for group, options in groups.items():
         for option in options:
-            game = "probe" if option not in ("needle", "fake") else option
+            game = "probe" if option not in ("needle", "sparse_needle", "fake") else option
             outer = [f"env={game}"] if group == "env/game" else []
             sign = "+" if group in ("experiment", "budget", "plan") else ""
             compose([*outer, f"{sign}{group}={option}"])

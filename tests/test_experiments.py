@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tedg.run.saved import read_run_config
 
 # The number of arms of each experiment.
 EXPERIMENTS = {"controls": 8, "v3_vs_v4": 4, "gate_sweep": 9, "losses": 7, "stages": 8}
+# The studies of `make demo`: pairs, and the most env steps of a cell.
+DEMOS = {"demo_needle": (8, 20_000), "demo_nethack": (6, 10_000)}
 
 PHASES = ("warmup", "transition", "finetune")
 ARMS: dict[str, list[str]] = {
@@ -81,7 +84,37 @@ def test_an_arm_is_the_run_of_its_overrides(arm: str) -> None:
 def test_every_arm_is_looked_at() -> None:
     assert {file.stem for file in (conf_dir() / "arm").glob("*.yaml")} == set(ARMS)
     swept = {file.stem for file in (conf_dir() / "experiment").glob("*.yaml") if "params" in file.read_text()}
-    assert swept - {"search"} == set(EXPERIMENTS)
+    assert swept - {"search"} == {*EXPERIMENTS, *DEMOS}
+
+
+@pytest.mark.parametrize("study", DEMOS)
+def test_a_demo_is_small_and_its_plan_has_all_its_seeds(study: str) -> None:
+    """A plan whose seeds could not decide its contrast would be refused."""
+    pairs, most = DEMOS[study]
+    jobs = compose_all([f"+experiment={study}", f"seed=range({pairs})"], multirun=True)
+    assert len({run_id(job.config, None) for job in jobs}) == len(jobs) == 2 * pairs
+    assert {job.root for job in jobs} == {Path("multirun") / study}
+    for config in (job.config for job in jobs):
+        assert config.budget.env_steps is not None
+        assert config.budget.env_steps <= most
+        assert config.eval.players == ()
+        assert config.plan is not None
+        assert config.plan.primary == (("cross_attn", "concat"),)
+        assert config.plan.seeds == tuple(range(pairs))
+
+
+def test_make_demo_calls_the_commands_that_the_readme_shows() -> None:
+    root = Path(__file__).parent.parent
+    printed = subprocess.run(
+        ["make", "-n", "demo"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    called = [line for line in printed if line.startswith(".venv/bin/python -m tedg.")]
+    assert len(called) == 5
+    shown = [line.strip() for line in (root / "README.md").read_text().splitlines()]
+    first = shown.index(called[0])
+    assert shown[first : first + len(called)] == called
+    tiny = subprocess.run(["make", "-n", "demo", "DEMO=tiny"], cwd=root, capture_output=True, text=True)
+    assert tiny.stdout.count("_tiny") == 5
 
 
 def test_the_search_draws_good_values() -> None:

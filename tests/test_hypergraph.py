@@ -255,11 +255,11 @@ def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (tmp_path, "not a regular file"),
         (
             tmp_path / "none.yaml",
-            "none.yaml: no such hypergraph file; give one of the names needle, nethack, probe",
+            "none.yaml: no such hypergraph file; give one of the names needle, nethack, probe, sparse_needle",
         ),
         (
             "nethak",
-            'no such hypergraph file; give one of the names needle, nethack, probe.*did you mean "nethack"',
+            'no such hypergraph file; give one of the names .*, sparse_needle.*did you mean "nethack"',
         ),
         ("x" * 5000, "no such hypergraph file"),
         ("a\0b", "no such hypergraph file"),

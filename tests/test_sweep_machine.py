@@ -122,7 +122,7 @@ def test_a_log_has_a_line_about_the_sweep_now_and_then(
 ) -> None:
     now = [0.0]
     display = PlainDisplay(cells, lambda: now[0])
-    for now[0] in (1.0, 31.0, 32.0, 62.0):
+    for now[0] in (1.0, 11.0, 12.0, 22.0):
         display.show()
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"sweep: {counts(cells)}, time left unknown; seed=0 0%"] * 2

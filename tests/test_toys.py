@@ -7,6 +7,7 @@ import pytest
 
 from tedg.config.compose import compose
 from tedg.envs.features import STATE_HIGH, STATE_LOW
+from tedg.envs.glyphs import STONE
 from tedg.envs.observation import Player
 from tedg.envs.players import RandomLegalPlayer, make_player
 from tedg.envs.seeds import training_seeds
@@ -23,12 +24,13 @@ GAMES = sorted(file.stem for file in (conf_dir() / "env" / "game").glob("*.yaml"
 LEVELS = {
     "constant": (1, 1), "seen": (0, 0), "two_step": (0.5, 0.5), "endless": (1, 1), "action": (1, 1 / 23),
     "context": (1, 0.5), "masked": (0.5, 0.25), "visual_only": (1, 0.5), "logic_only": (1, 0.5),
-    "four_experts": (1, 0.25), "needle": (1, 0.5),
+    "four_experts": (1, 0.25), "needle": (1, 0.5), "sparse_needle": (1, 0.5),
 }  # fmt: skip
 
 
 def make(game, *overrides, num_envs=32):
-    group = [f"env={game}"] if game in ("fake", "needle") else ["env=probe", f"env/game={game}"]
+    own = game in ("fake", "needle", "sparse_needle")
+    group = [f"env={game}"] if own else ["env=probe", f"env/game={game}"]
     return make_env(compose([*group, *overrides]).config, training_seeds(0), num_envs)
 
 
@@ -122,6 +124,7 @@ def varying(game):
         ("constant", set()), ("endless", set()), ("action", set()), ("masked", set()),
         ("context", {"atoms", "crop", "state"}), ("visual_only", {"crop"}),
         ("logic_only", {"atoms"}), ("four_experts", {"atoms"}), ("needle", {"atoms", "crop"}),
+        ("sparse_needle", {"atoms", "crop"}),
     ],
 )  # fmt: skip
 def test_nothing_but_what_may_tell_varies(game, fields):
@@ -135,9 +138,9 @@ def test_the_best_action_of_masked_is_never_legal_and_pays_where_the_mask_is_off
     assert np.mean([step.reward for step in play(free, free.spec.script, 20)]) == 1
 
 
-def needles(steps=200):
+def needles(steps=200, game="needle"):
     """Atoms, crops and right answers of 6,400 needles."""
-    env = make("needle")
+    env = make(game)
     seen = [step.observation for step in play(env, RandomLegalPlayer(32, 0), steps)]
     answers = np.concatenate([env.spec.script.act(frame) - 1 for frame in seen])
     return np.concatenate([f.atoms for f in seen]), np.concatenate([f.crop for f in seen]), answers
@@ -164,6 +167,19 @@ def test_needle_is_not_told_by_either_stream_alone():
     assert (kinds == answers[:, None]).mean(0).max() < chance + 0.1
     counts = np.stack([(kinds == kind).sum(1) for kind in range(len(KINDS))], axis=1)
     assert (counts.argmax(1) == answers).mean() < chance + 0.08
+
+
+def test_sparse_needle_names_cells_that_stand_apart_in_stone():
+    atoms, crops, answers = needles(50, "sparse_needle")
+    assert (atoms.sum(1) == 1).all()
+    for atom, crop, answer in zip(atoms[:300], crops, answers, strict=False):
+        row, column = divmod(int(atom.argmax()), 4)
+        assert crop[1 + 2 * row, 1 + 2 * column] == KINDS[answer]
+        assert (crop != STONE).sum() == 16
+    # Going by the more frequent kind, and by chance where there is none.
+    many = (crops == KINDS[1]).sum((1, 2))
+    guess = np.where(many == 8, 0.5, (many > 8) == answers)
+    assert abs(guess.mean() - 0.598) < 0.02
 
 
 def test_draws_are_uniform_and_each_games_own():

@@ -102,6 +102,7 @@ _PROBES = (
 _GAMES = {
     "tedg.envs.toys.fake.Fake": None,
     "tedg.envs.toys.needle.Needle": "needle",
+    "tedg.envs.toys.needle.SparseNeedle": "sparse_needle",
     **{f"tedg.envs.toys.probes.{name}": "probe" for name in _PROBES},
 }
 

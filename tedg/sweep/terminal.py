@@ -20,7 +20,7 @@ from tedg.sweep.cell import OPEN, Cell, State
 from tedg.watch.progress import Clock, duration
 
 REDRAW_SECONDS = 0.5
-LINE_SECONDS = 30.0  # least time between two plain lines about the whole sweep
+LINE_SECONDS = 10.0  # least time between two plain lines about the whole sweep
 WIDTH = 200  # of the last table where there is no terminal
 _LEAST_ROWS = 5
 

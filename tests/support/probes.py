@@ -58,7 +58,8 @@ def solve(probe: str, *overrides: str, updates: int = 60, settings: tuple[str, .
 
     Training ends when the rollouts of three updates in a row show the solution, or after `updates`.
     """
-    game = [f"env={probe}"] if probe in ("needle", "fake") else ["env=probe", f"env/game={probe}"]
+    own = probe in ("needle", "sparse_needle", "fake")
+    game = [f"env={probe}"] if own else ["env=probe", f"env/game={probe}"]
     config = compose([*game, *settings, *overrides]).config
     env = make_env(config, training_seeds(config.seed))
     policy = make_policy(config, env, make_hypergraph(config), CPU)
