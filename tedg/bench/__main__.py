@@ -6,18 +6,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.table import Table
 
 from tedg import errors
 from tedg.bench import jobs, results
+from tedg.bench.advise import advise
+from tedg.bench.advise import document as advise_document
 from tedg.bench.flags import Options, read_flags
 from tedg.bench.plan import Measurement, in_turns, plan
 from tedg.bench.printing import headline, tables
+from tedg.bench.printing_advice import advice_lines
 from tedg.bench.variants import Variant, find_variants
 from tedg.files import write_json
 from tedg.run.provenance import session
@@ -41,7 +45,8 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Measure what the arguments ask for; returns the exit code (see `--help`)."""
     try:
-        return _measure(read_flags(arguments))
+        options = read_flags(arguments)
+        return _advise(options) if options.advise else _measure(options)
     except errors.TedgError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -71,12 +76,24 @@ def _measure(options: Options) -> int:
         print(f"{number}/{len(turns)}  {time.monotonic() - start:.0f} s  {one}  {said}", flush=True)
         document = _document(options, variants, machine, measurements)
         _save(options, document)
-    terminal = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    for line in tables(document):
-        terminal.print(line, markup=False, highlight=False)
+    _print(tables(document))
     if document["failures"]:
         print(f"{len(document['failures'])} of {len(turns)} measurements failed", file=sys.stderr)
     return 1 if document["failures"] else errors.DONE
+
+
+def _advise(options: Options) -> int:
+    found = advise(options)
+    if options.json is not None:
+        write_json(options.json, {"schema": SCHEMA, **advise_document(options, found)})
+    _print(advice_lines(found))
+    return 1 if found.failures else errors.DONE
+
+
+def _print(lines: Iterable[Table | str]) -> None:
+    terminal = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    for line in lines:
+        terminal.print(line, markup=False, highlight=False)
 
 
 def _document(

@@ -26,11 +26,15 @@ Measure how fast training is: its parts, the whole, and the share of what the ma
 
 Variants are every fusion with every vision, the configuration's own choice first. Overrides are those of
 tedg.train; they choose variants where they name a group or list values, as in fusion=concat,cross_attn.
-Each measurement is a process of its own, variants take turns, and tables show medians over the rounds."""
+Each measurement is a process of its own, variants take turns, and tables show medians over the rounds.
+
+--advise trains one configuration under few settings instead, and says which threads and env.num_workers are
+best for one run here, and how many cells of a sweep to train at once. Nothing else should run meanwhile."""
 
 _MORE = """\
 examples:
   python -m tedg.bench --quick                                a first look, in minutes
+  python -m tedg.bench --advise fusion=concat                 settings for this machine, in about a minute
   python -m tedg.bench --only end-to-end vision=glyph         the fusions against each other
   python -m tedg.bench --only env --num-envs 64,256 --json env.json
 
@@ -51,22 +55,33 @@ class Options:
     num_workers: tuple[int, ...]
     json: Path | None
     overrides: tuple[str, ...]
+    advise: bool = False  # instead of the parts
 
 
 def read_flags(arguments: Sequence[str]) -> Options:
     """The options that `arguments` ask for. Raises ConfigError for what cannot be; `--help` exits."""
     flags = _parser().parse_intermixed_args(list(arguments))
+    if flags.advise:
+        _refuse_beside_advise(flags)
     if flags.json is not None and (reason := _unwritable_file(flags.json)) is not None:
         raise ConfigError(f"--json {flags.json}: {reason}")
     return Options(
         parts=tuple(part for part in PARTS if not flags.only or part in flags.only),
         rounds=flags.rounds or (1 if flags.quick else 3),
-        seconds=flags.seconds or (0.2 if flags.quick else 5.0),
+        seconds=flags.seconds or (0.2 if flags.quick else 2.0 if flags.advise else 5.0),
         num_envs=flags.num_envs or ((16, 64) if flags.quick else (16, 32, 64, 128, 256, 512)),
         num_workers=flags.num_workers or _default_workers(),
         json=flags.json,
         overrides=(*flags.overrides, *([f"device={flags.device}"] if flags.device else ())),
+        advise=flags.advise,
     )
+
+
+def _refuse_beside_advise(flags: argparse.Namespace) -> None:
+    for name in ("only", "rounds", "quick", "num_envs", "num_workers"):
+        if getattr(flags, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"--advise with {flag}: {flag} is for the parts; leave one of the two out")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,9 +99,10 @@ def _parser() -> _Parser:
     )
     add = parser.add_argument
     add("overrides", nargs="*", metavar="key=value", help="configuration, as for tedg.train")
+    add("--advise", action="store_true", help="in about a minute: which settings are best on this machine")
     add("--only", action="append", choices=PARTS, metavar="PART", help="measure this part; may be repeated")
     add("--rounds", type=_whole(1), metavar="N", help="times that each measurement is made (default 3)")
-    add("--seconds", type=_positive, metavar="S", help="length of a measurement (default 5)")
+    add("--seconds", type=_positive, metavar="S", help="length of a measurement (default 5; --advise 2)")
     add("--quick", action="store_true", help="one round, 0.2 s each, fewer sizes; figures are rough")
     add("--num-envs", type=_list(_whole(1)), metavar="N,N", help="sizes for env and scaling (16 to 512)")
     add(

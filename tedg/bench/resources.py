@@ -51,6 +51,19 @@ def memory(pids: Sequence[int], proc: Path = PROC) -> Memory:
     return Memory(1024 * sum(_kibibytes(proc / str(pid) / "status", "VmRSS") for pid in pids), "RSS")
 
 
+def memory_alone(pids: Sequence[int], proc: Path = PROC) -> int:
+    """Bytes of a process and its children as if nobody else shared pages with them, as forked siblings do.
+
+    All that the first has, and what only they have of the others, which share with it or with each other
+    little but the games.
+    """
+    first, *others = pids
+    own = [_kibibytes(proc / str(pid) / "smaps_rollup", "Private_(?:Clean|Dirty)") for pid in others]
+    if not all(own):
+        return memory(pids, proc).bytes
+    return 1024 * (_kibibytes(proc / str(first) / "status", "VmRSS") + sum(own))
+
+
 class MemoryPeak:
     """The most memory that this process and its children were seen to have."""
 
