@@ -222,8 +222,8 @@ MUTANTS = (
     Mutant(
         "10c the optimiser is not rolled back",
         "tedg/learn/ppo.py",
-        "            part.load_state_dict(copy",
-        '            name == "optim" or part.load_state_dict(copy',
+        "            part.load_state_dict(state[name])",
+        '            name == "optim" or part.load_state_dict(state[name])',
         "test_10c_a_rollback_takes_the_optimiser_back",
     ),
     Mutant(
@@ -236,8 +236,8 @@ MUTANTS = (
     Mutant(
         "part: the gate drops nothing",
         "tedg/models/largest.py",
-        "    if k < scores.shape[-1]:\n",
-        "    if False:\n",
+        "    if k >= scores.shape[-1]:\n",
+        "    if True:\n",
         "tests/test_fusion.py::test_the_gate_drops_keys_of_every_head",
     ),
     Mutant(
@@ -323,8 +323,8 @@ MUTANTS = (
     Mutant(
         "lost: the optimiser skipped in rollback",
         "tedg/learn/ppo.py",
-        "            part.load_state_dict(copy",
-        '            name == "optim" or part.load_state_dict(copy',
+        "            part.load_state_dict(state[name])",
+        '            name == "optim" or part.load_state_dict(state[name])',
         "tests/test_faults.py::test_gradients_that_are_not_numbers_change_nothing",
     ),
     Mutant(
