@@ -236,8 +236,8 @@ MUTANTS = (
     Mutant(
         "part: the gate drops nothing",
         "tedg/models/largest.py",
-        "    if k >= scores.shape[-1]:\n",
-        "    if True:\n",
+        "    if k >= scores.shape[-1]:\n        return torch.softmax(scores, dim=-1)\n",
+        "    if True:\n        return torch.softmax(scores, dim=-1)\n",
         "tests/test_fusion.py::test_the_gate_drops_keys_of_every_head",
     ),
     Mutant(
