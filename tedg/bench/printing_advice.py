@@ -84,7 +84,5 @@ def _conditions(found: Findings) -> str:
     machine = f"{found.cores} cores" + (f", {len(found.gpus)} GPUs" if found.gpus else "")
     text = f"These figures hold on this machine ({machine}) if nothing else runs."
     if found.load >= 0.5:
-        text += (
-            f" Something did: the load was {found.load:.1f} at the start. Repeat it when the machine is idle."
-        )
+        text += f" Something did (load {found.load:.1f} at the start): repeat it when the machine is idle."
     return text
