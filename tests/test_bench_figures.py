@@ -17,7 +17,7 @@ from tedg.bench.flops import FlopCounter
 from tedg.bench.jobs import Job
 from tedg.bench.plan import Measurement
 from tedg.bench.replay import Replay, random_legal
-from tedg.bench.resources import Memory, MemoryPeak, cpu_seconds, family, memory
+from tedg.bench.resources import Memory, MemoryPeak, cpu_seconds, family, memory, memory_alone
 from tedg.bench.results import limit, parts
 from tedg.config.compose import compose
 from tedg.learn.rollout import Collector
@@ -73,6 +73,15 @@ def test_without_a_rollup_the_maps_are_summed_and_without_those_rss_is_marked(tm
     assert memory([10], tmp_path) == Memory(3 * 1024, "PSS (smaps)")
     process(tmp_path, 11, 1, status=STATUS, **rollup)
     assert memory([10, 11], tmp_path) == Memory(140 * 1024, "RSS")
+
+
+def test_alone_a_forked_process_has_what_it_shares_with_its_siblings_for_itself(tmp_path):
+    process(
+        tmp_path, 10, 1, smaps_rollup=ROLLUP.format(300), status=STATUS
+    )  # the parent: 600 of 900 kB are shared
+    process(tmp_path, 11, 10, smaps_rollup=ROLLUP.format(400), status=STATUS)
+    process(tmp_path, 12, 11, smaps_rollup=ROLLUP.format(20), status=STATUS)
+    assert memory_alone(11, tmp_path) == 1024 * (400 + 20 + 600)
 
 
 def test_the_peak_remembers_what_is_gone():

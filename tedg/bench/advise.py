@@ -121,7 +121,8 @@ def _side_by_side(candidate: Candidate, seconds: float, found: Findings, say: _P
             rounds = cells.side_by_side(seconds)
             memory = cells.memory_together().bytes // number
     except MeasurementError as error:
-        return _failed("sweep", candidate, error, found, say)
+        _failed("sweep", candidate, error, found, say)
+        return
     found.sweep.append(_tried(candidate, rounds, memory))
     say(f"sweep: {candidate}  {found.sweep[-1].rate:,.0f} steps/s")
 

@@ -35,8 +35,8 @@ def advice_lines(found: Findings) -> Iterator[Table | str]:
         f"{sweep.best.memory_bytes / _GIB:.1f} GiB at once"
     )
     yield (
-        f"a study of {STUDY_CELLS} cells of {STUDY_STEPS:,} env steps trains for {study_hours(sweep.best):.1f} "
-        f"hours at this rate, {sweep.best.cells} at once"
+        f"a study of {STUDY_CELLS} cells of {STUDY_STEPS:,} env steps trains for "
+        f"{study_hours(sweep.best):.1f} hours at this rate, {sweep.best.cells} at once"
     )
     yield from ("", _conditions(found))
 
@@ -45,7 +45,11 @@ def _table(tried: Sequence[Tried], advice: Advice, sweep: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("settings", *(("cells at once", "cores each") if sweep else ())):
         table.add_column(name)
-    for name in ("steps/s" + (" of all" if sweep else ""), "GiB each" if sweep else "GiB", "best is faster by"):
+    for name in (
+        "steps/s" + (" of all" if sweep else ""),
+        "GiB each" if sweep else "GiB",
+        "best is faster by",
+    ):
         table.add_column(name, justify="right")
     for one in tried:
         rate = f"{one.rate:,.0f} ({min(one.rounds):,.0f} to {max(one.rounds):,.0f})"
@@ -67,8 +71,8 @@ def _taken(advice: Advice, tried: Sequence[Tried]) -> Iterator[str]:
         return
     close = f"; as good within noise: {', '.join(map(_name, advice.close))}" if advice.close else ""
     yield (
-        f"noise: two rounds of the same differed by up to {100 * advice.noise:.0f} %; better is what was faster in "
-        f"each round and by {100 * LEAST_GAIN:.0f} % on average{close}"
+        f"noise: two rounds of the same differed by up to {100 * advice.noise:.0f} %; better is what was "
+        f"faster in each round and by {100 * LEAST_GAIN:.0f} % on average{close}"
     )
 
 
@@ -80,5 +84,5 @@ def _conditions(found: Findings) -> str:
     machine = f"{found.cores} cores" + (f", {len(found.gpus)} GPUs" if found.gpus else "")
     text = f"These figures hold on this machine ({machine}) if nothing else runs."
     if found.load >= 0.5:
-        text += f" Something did: the load was {found.load:.1f} at the start. Repeat it when the machine is idle."
+        text += f" Something did (load {found.load:.1f} at the start): repeat it when the machine is idle."
     return text

@@ -51,17 +51,18 @@ def memory(pids: Sequence[int], proc: Path = PROC) -> Memory:
     return Memory(1024 * sum(_kibibytes(proc / str(pid) / "status", "VmRSS") for pid in pids), "RSS")
 
 
-def memory_alone(pids: Sequence[int], proc: Path = PROC) -> int:
-    """Bytes of a process and its children as if nobody else shared pages with them, as forked siblings do.
+def memory_alone(pid: int, proc: Path = PROC) -> int:
+    """Bytes of a forked process and its children as if no sibling shared pages with them.
 
-    All that the first has, and what only they have of the others, which share with it or with each other
-    little but the games.
+    What siblings share is what their parent has: it is counted whole instead of in proportion. Resident sizes
+    of the process itself would not do, because they count a page again wherever a game maps it.
     """
-    first, *others = pids
-    own = [_kibibytes(proc / str(pid) / "smaps_rollup", "Private_(?:Clean|Dirty)") for pid in others]
-    if not all(own):
-        return memory(pids, proc).bytes
-    return 1024 * (_kibibytes(proc / str(first) / "status", "VmRSS") + sum(own))
+    seen = memory(family(pid, proc), proc)
+    stat = _stat(proc / str(pid))
+    if stat is None or not seen.source.startswith("PSS"):
+        return seen.bytes
+    parent = proc / stat[1] / "smaps_rollup"
+    return seen.bytes + 1024 * (_kibibytes(parent, "Rss") - _kibibytes(parent, "Pss"))
 
 
 class MemoryPeak:

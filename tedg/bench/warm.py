@@ -55,7 +55,7 @@ class Warm:
 
     def memory_alone(self) -> int:
         """Bytes that the first would have if the others were not there to share pages with."""
-        return memory_alone(family(self._processes[0].pid))
+        return memory_alone(self._processes[0].pid)
 
     def memory_together(self) -> Memory:
         """Of all, their shared pages counted once."""
@@ -79,9 +79,10 @@ class Warm:
         for pipe in self._pipes:
             pipe.send(_ENDLESS)
         while any(len(own) < 3 or own[-1] - own[0] < 2 * seconds for own in stamps.values()):
-            for pipe in wait(self._pipes):
-                assert isinstance(pipe, Connection)
-                stamps[pipe].append(self._receive(pipe))
+            arrived = wait(self._pipes)
+            for pipe in self._pipes:
+                if pipe in arrived:
+                    stamps[pipe].append(self._receive(pipe))
         halves = [(own[: len(own) // 2 + 1], own[len(own) // 2 :]) for own in stamps.values()]
         first, second = (sum(self._rate(half) for half in part) for part in zip(*halves, strict=True))
         return first, second
