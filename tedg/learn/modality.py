@@ -104,9 +104,8 @@ def answers(
             )
         )
     columns: dict[str, Any] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(Answers)}
-    return Answers(
-        **{n: column[0] if column[0] is None else torch.cat(column) for n, column in columns.items()}
-    )
+    joined: dict[str, Any] = {n: c[0] if c[0] is None else torch.cat(c) for n, c in columns.items()}
+    return Answers(**joined)
 
 
 def stream_figures(
