@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from tedg import scratch, streams
@@ -72,6 +73,25 @@ class Child:
                 raise ChildFailure("failed", message[1:].decode(errors="replace"))
             return message
         raise ChildFailure(f"gave no answer for {seconds} s")
+
+
+def free_memory() -> int:
+    """Bytes that new processes can have without swapping, within the limits of a container."""
+    found = [
+        1024 * int(line.split()[1])
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable")
+    ]
+    root = Path("/sys/fs/cgroup")
+    for most, used in (
+        (root / "memory.max", root / "memory.current"),
+        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            found.append(int(most.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # another kind of container, or "max"
+            continue
+    return max(min(found, default=2**63), 0)
 
 
 def launch(

@@ -51,7 +51,8 @@ def test_wrong_usage_ends_with_one_message_and_code_2(arguments, message, capsys
 def test_wrong_usage_is_refused_before_torch_is_imported():
     code = (
         "import sys; from tedg.bench.__main__ import run;"
-        "assert [run(['--rounds', '0']), run(['ppo.no=1'])] == [2, 2]; assert 'torch' not in sys.modules"
+        "wrong = ['--rounds', '0'], ['ppo.no=1'], ['--advise', 'ppo.no=1'];"
+        "assert [run(arguments) for arguments in wrong] == [2, 2, 2]; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
 

@@ -15,7 +15,7 @@ from tedg.bench.flags import Options
 from tedg.bench.jobs import MeasurementError
 from tedg.bench.warm import Warm, warm
 from tedg.config.compose import compose
-from tedg.learn.room import free_memory
+from tedg.processes import free_memory
 from tedg.run.provenance import session
 from tedg.sweep.machine import gpus_for
 

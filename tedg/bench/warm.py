@@ -55,7 +55,9 @@ class Warm:
 
     def memory_alone(self) -> int:
         """Bytes that the first would have if the others were not there to share pages with."""
-        return memory_alone(self._processes[0].pid)
+        pid = self._processes[0].pid
+        assert pid is not None  # it was started
+        return memory_alone(pid)
 
     def memory_together(self) -> Memory:
         """Of all, their shared pages counted once."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from tedg.envs.open_files import most_games
 from tedg.envs.seeds import held_out_seeds
 from tedg.errors import ConfigError
 from tedg.learn.setup import make_env
+from tedg.processes import free_memory
 
 GIB = 2**30
 _WEIGHT = 16  # bytes: itself, its gradient, and two averages of Adam, in float32
@@ -112,25 +112,6 @@ def _require_files(config: RunConfig) -> None:
             f"env.num_envs={envs}: with env.num_workers={workers} one process plays {games} games, and the "
             f"limit of open files (ulimit -Hn) lets it play {most}; at most {most * processes}"
         )
-
-
-def free_memory() -> int:
-    """Bytes that new processes can have without swapping, within the limits of a container."""
-    found = [
-        1024 * int(line.split()[1])
-        for line in Path("/proc/meminfo").read_text().splitlines()
-        if line.startswith("MemAvailable")
-    ]
-    root = Path("/sys/fs/cgroup")
-    for most, used in (
-        (root / "memory.max", root / "memory.current"),
-        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            found.append(int(most.read_text()) - int(used.read_text()))
-        except (OSError, ValueError):  # another kind of container, or "max"
-            continue
-    return max(min(found, default=2**63), 0)
 
 
 def _too_much(need: int, free: int, kind: str = "memory") -> str:
