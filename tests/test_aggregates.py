@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tedg.statistics import aggregates
-from tedg.statistics.curves import areas
+from tedg.statistics.curves import areas, band
 from tedg.statistics.skewed import mean_of_games
 
 REFERENCE = Path(__file__).parent.parent / "experiments/calibration/rliable_reference.json"
@@ -67,6 +68,17 @@ def test_areas_of_curves_by_hand():
     found = areas([straight, flat])
     assert found.values.tolist() == [5, 4]
     assert (found.first, found.last, found.cut) == (0, 100, (False, False))
+
+
+def test_a_band_is_the_mean_over_curves_with_students_interval():
+    slopes = np.array([1.0, 2.0, 6.0])
+    found = band([(np.array([0.0, 100.0]), np.array([0.0, 100 * slope])) for slope in slopes], bins=4)
+    assert found.steps.tolist() == [12.5, 37.5, 62.5, 87.5]
+    assert found.mean == pytest.approx(3 * found.steps)
+    interval = stats.ttest_1samp(slopes, 0).confidence_interval(0.95)
+    assert found.low == pytest.approx(interval.low * found.steps)
+    assert found.high == pytest.approx(interval.high * found.steps)
+    assert np.isnan(band([(np.array([0.0, 1.0]), np.array([0.0, 1.0]))], bins=2).low).all()
 
 
 def test_a_longer_curve_is_cut_where_the_shorter_one_ends():

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from support import browser
 from support.browser import Browser
-from support.comparing import PLAN
 from support.reporting import hostile, quickly_reported, rich, study
 
 pytestmark = pytest.mark.browser
 
-ARMS = ("concat", "concat_matched", "cross_attn")
 A4 = (round(176 / 25.4 * 96), round(261 / 25.4 * 96))  # within its margins, in pixels of a page
 # What sticks out to the right, but for tables in their own box; and figures that are not shown or too high.
 OUTSIDE = """[...document.querySelectorAll('main *, header *')].filter(e => !e.closest('.scroll *')
@@ -58,8 +56,7 @@ def test_a_report(shown: Browser, tmp_path: Path, kind: str) -> None:
     if kind == "hostile":
         made = hostile(tmp_path)
     else:
-        plan = PLAN | {"primary": [["cross_attn", "concat"], ["cross_attn", "concat_matched"]]}
-        study(tmp_path, rich(plan, 3, ARMS))
+        study(tmp_path, rich())
         made = quickly_reported(tmp_path)
     address = (made / "report.html").as_uri()
     for width in (1280, 390):

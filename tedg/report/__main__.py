@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tedg.compare.flags import add_flags
-from tedg.errors import DONE, INTERRUPTED, TedgError
-from tedg.files import kept_in
+from tedg.errors import DONE, INTERRUPTED, ConfigError, TedgError
+from tedg.files import kept_in, unwritable
 from tedg.inert import inert
 
 _MORE = """\
@@ -36,6 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         root, experiments = Path(given.root).expanduser(), Path(given.experiments).expanduser()
         place = _place(find_study(root, given.study, experiments), experiments, given.out)
+        if (why := unwritable(place)) is not None:
+            raise ConfigError(f"the report cannot lie in {place}: {why}; --out names another folder")
         from tedg.report.reported import read_reported  # before the study, which takes longer to read
 
         reported = None if given.reported is None else read_reported(Path(given.reported).expanduser())

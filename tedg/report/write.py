@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tedg.errors import StorageError
-from tedg.files import unwritable, write_bytes, write_text
+from tedg.files import write_bytes, write_text
 from tedg.report.build import results
 from tedg.report.html import html
 from tedg.report.latex import latex
@@ -20,9 +20,10 @@ FIGURES = "figures"
 def write(page: Page, folder: Path) -> Iterator[tuple[str, Path]]:
     """Write all files; yields what each is, and where. The page comes last. Raises StorageError."""
     figures = folder / FIGURES
-    if (why := unwritable(figures)) is not None:
-        raise StorageError(f"--out {folder}: {why}")
-    figures.mkdir(parents=True, exist_ok=True)
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {figures}: {error.strerror}") from None
     tables = results(page)
     for name, text in (("results.tex", latex(tables)), ("results.md", markdown(tables))):
         write_text(folder / name, text)

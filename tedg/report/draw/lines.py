@@ -69,7 +69,7 @@ def lines(
             axes.set_xlabel("env steps")
             axes.tick_params(labelbottom=True)
         shown = [label for label in of if any(label in panel.bands for panel in panels)]
-        if len(shown) > 1:
+        if shown:
             handles = [_line(grid[0], (), (), of[label]) for label in shown]
             legend(made, handles, shown)
         return drawn(name, made, caption, alt)

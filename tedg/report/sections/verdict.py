@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from tedg.compare.questions import Role
@@ -67,12 +68,17 @@ def lead(material: Material) -> list[Outcome]:
 def claim(one: Outcome) -> Claim:
     """The sentence of a contrast, taken apart where its claim ends."""
     plain = one.sentence.removeprefix("Exploratory: ")
-    begin, _, rest = plain.partition(": ")
+    begin, *more = re.split(r"; |: ", plain, maxsplit=1)
+    rest = "".join(more)
+    if rest.startswith("difference "):
+        begin, rest = f"{begin}.", rest[:1].upper() + rest[1:]
+    elif rest:
+        begin += ":"
     role = str(one.role) if plain == one.sentence else "exploratory"
     told = [*one.notes, *crossing_told(one)]
     if one.verdict is not None:
         told += [note for note in one.liveness if note not in one.sentence]
-    return Claim(kind(one), role, begin + "." * bool(rest), rest[:1].upper() + rest[1:], tuple(told))
+    return Claim(kind(one), role, begin, rest, tuple(told))
 
 
 def kind(one: Outcome) -> str:
