@@ -247,12 +247,12 @@ def test_an_interruption_keeps_what_was_played(
     shutil.rmtree(run_dir / "evaluation")
     original = measuring.play
 
-    def cut(env: Any, player: Any, games: int, stop: StopFlag, ended: Any) -> Any:
+    def cut(env: Any, player: Any, games: int, stop: StopFlag, ended: Any, watch: Any) -> Any:
         def once(end: Any) -> None:
             ended(end)
             stop.request(signal.SIGINT)
 
-        return original(env, player, games, stop, once)
+        return original(env, player, games, stop, once, watch)
 
     with monkeypatch.context() as patch:
         patch.setattr(measuring, "play", cut)

@@ -43,8 +43,9 @@ def training(rows: Rows, env_steps: int) -> Training:
     begins = [0, *(row["env_steps"] for row in rows[:-1])]
     stages: list[tuple[str, int]] = []
     for row, begin in zip(rows, begins, strict=True):
-        if not stages or stages[-1][0] != row["stage"]:
-            stages.append((row["stage"], begin))
+        name = row.get("stage")  # which the first versions did not tell
+        if name is not None and (not stages or stages[-1][0] != name):
+            stages.append((name, begin))
     return Training(
         tuple(points.tolist()),
         {name: values for name, values in found.items() if any(value is not None for value in values)},
