@@ -23,7 +23,7 @@ from tedg import evaluate
 from tedg.config.compose import compose, compose_all
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.seeds import listed_seeds
-from tedg.files import write_json
+from tedg.files import read_json, write_json
 from tedg.learn import measuring
 from tedg.learn.setup import make_env
 from tedg.learn.stages import make_schedule
@@ -157,6 +157,36 @@ def test_a_milestone_plays_under_the_settings_of_its_stage(
     assert in_words("100", {"episodes": 50}) == "after 100 env steps of 50 episodes"
     weights, final = (dict(policy.policy.state_dict()) for policy in made[:2])
     assert any(not torch.equal(weights[name], final[name]) for name in weights)
+
+
+def test_what_moves_the_policy_is_measured_where_an_earlier_version_did_not(
+    run_dir: Path, played: list[tuple[int, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = read_json(run_dir / "result.json") or {}
+    trained = result.pop("modality")
+    assert trained["states"] == 2  # two games of ten steps, of which every sixteenth counts
+    assert told(capsys, run_dir, "--games", 2)[0]["modality"] == trained
+    played.clear()
+    assert "modality" not in told(capsys, run_dir, "--games", 2, "--greedy")[0]
+    played.clear()
+    games = (run_dir / "games.csv").read_bytes()
+    write_json(run_dir / "result.json", result)
+    assert evaluate.run([str(run_dir), "--games", "2"]) == 0
+    assert f"{run_dir.name}: experts: " in capsys.readouterr().out
+    assert played == [tuple(range(500000, 500032))]
+    measured = (read_json(run_dir / "result.json") or {})["modality"]
+    assert (measured.keys(), measured["states"]) == (trained.keys(), 32)
+    record = read_record(run_dir)
+    assert record is not None
+    assert record.modality == measured
+    assert (run_dir / "games.csv").read_bytes() == games
+    assert told(capsys, run_dir, "--games", 2)[0]["modality"] == measured
+    assert len(played) == 1
+    # Without weights there is nothing to measure, and the games are shown all the same.
+    write_json(run_dir / "result.json", result)
+    for path in (run_dir / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    assert told(capsys, run_dir, "--games", 2)[0]["modality"] is None
 
 
 def test_what_cannot_play_is_refused_with_what_would_help(

@@ -199,6 +199,24 @@ def test_deletion_tells_attention_that_matters(gate: Any) -> None:
     assert figures(Planted(1.0))["deletion/top"] is None
 
 
+def test_keys_are_dropped_among_those_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[Tensor] = []
+
+    def noted(fusion: Fusion, which: Tensor) -> Any:
+        dropped.append(which)
+        return without_keys(fusion, which)
+
+    monkeypatch.setattr(module, "without_keys", noted)
+    figures(Planted(attends=2.0, gate=TopKGate(0.5)))
+    *at_random, top = dropped
+    assert len(at_random) == module.DRAWS
+    assert all(bool((one.sum(dim=-1) == 2).all()) for one in dropped)  # a fifth of ten
+    assert bool((top[..., :4].sum(dim=-1) == 2).all())
+    for one in at_random:  # of equal scores the gate keeps the first
+        assert one[..., :10].any(dim=0).all()
+        assert not one[..., 10:].any()
+
+
 def test_dropped_keys_have_no_weight_and_the_others_all_of_it() -> None:
     scores = torch.randn(3, 2, 10, generator=torch.Generator().manual_seed(0))
     dropped = torch.zeros_like(scores, dtype=torch.bool)

@@ -21,7 +21,7 @@ from tedg.config.compose import compose
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError, StorageError
 from tedg.evaluate import PLAYERS
-from tedg.files import read_json
+from tedg.files import read_json, write_json
 from tedg.run import app
 from tedg.run import record as record_module
 from tedg.run.course import first_episodes, training
@@ -274,6 +274,13 @@ def test_a_study_as_frames(root: Path, run_dir: Path, monkeypatch: pytest.Monkey
     games = {7: replace(_end(0, 4, 6.0), seed=7, cause="starving")}
     write_condition(run_dir, Condition("64", "greedy", 5), "warmup", games)
     assert study_command(["keep", "mine"]) == 0
+    # What was measured after it had been kept is no other result.
+    kept_result = root / "experiments/mine/runs" / run_dir.name / "result.json"
+    content = read_json(kept_result) or {}
+    measured = content.pop("modality")
+    write_json(kept_result, content)
+    assert study_command(["keep", "mine"]) == 0
+    assert (read_json(kept_result) or {})["modality"] == measured
     (root / "multirun").rename(root / "elsewhere")
     try:
         kept = tedg.runs("mine")
