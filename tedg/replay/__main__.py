@@ -1,0 +1,150 @@
+"""`python -m tedg.replay`: a game of a trained policy as a page to look at, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tedg.errors import DONE, INTERRUPTED, ConfigError, TedgError
+from tedg.files import unwritable, write_text
+from tedg.inert import inert
+from tedg.run.find import find_run
+from tedg.signals import StopFlag, stop_on_signals
+from tedg.watch.composing import Composing
+
+if TYPE_CHECKING:
+    from tedg.play.policy import LoadedPolicy
+    from tedg.play.recording import Recording
+
+_MORE = """\
+RUN is the directory of a run that has ended, or its name or id in outputs/ or in a study of multirun/. The
+game is played again with its last weights, as python -m tedg.evaluate plays it. The page is one file that
+needs no network; docs/replay.md says how to read it.
+
+exit codes:
+  0 it was written   2 wrong usage, or a run that cannot play   4 a file cannot be read or written
+  130, 143 stopped: nothing was written"""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what is asked; returns the exit code."""
+    given = _parser().parse_args(list(arguments))
+    try:
+        with stop_on_signals() as stop:
+            _write(given, stop)
+    except TedgError as error:
+        print(inert(f"error: {error}"), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tedg.replay",
+        description=__doc__.partition(": ")[2] if __doc__ else None,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--seed", type=int, metavar="N", help="the game's seed (default: eval.first_seed of the run)"
+    )
+    for kind, what in (
+        ("best", "the held-out game with the largest score"),
+        ("worst", "the one with the smallest"),
+        ("death", "the first that ends in death"),
+    ):
+        which.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, help=what)
+    add("--cap", type=int, metavar="N", help="env steps after which it is cut off (default: as in training)")
+    add("--against", metavar="RUN2", help="another run's policy on the same game, side by side")
+    add("--out", metavar="FILE", help="the page (default: replay/<seed>.html in the run's directory)")
+    return parser
+
+
+def _write(given: argparse.Namespace, stop: StopFlag) -> None:
+    """Find the runs, choose the game, play and write."""
+    directories = [find_run(name) for name in (given.run, given.against) if name is not None]
+    if given.cap is not None and given.cap < 1:
+        raise ConfigError(f"--cap {given.cap}: must be at least 1")
+    out = None if given.out is None else Path(given.out).expanduser()
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}: is a directory; name a file in it")
+    place = directories[0] / "replay" if out is None else out.absolute().parent
+    if (why := unwritable(place)) is not None:
+        raise ConfigError(f"the page cannot lie in {place}: {why}; --out names another file")
+    begun = time.monotonic()
+    recordings = _recordings(given, directories, stop)
+    first = recordings[0].about
+    if out is None:
+        beside = f"-against-{directories[1].name}" if len(directories) > 1 else ""
+        out = place / f"{first.seed}{beside}.html"
+    from tedg.replay.page import page  # imports jinja2
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = page(recordings)
+    write_text(out, text)
+    for one in recordings:
+        end = one.about.end
+        how = {"death": f"death ({end.cause})", "success": "aim reached", "truncated": "cut off"}[end.end]
+        print(
+            inert(f"{one.about.run}: game {end.seed}, score {end.score:g} after {end.length:,} steps, {how}")
+        )
+    seconds = time.monotonic() - begun
+    print(inert(f"page: {out} ({len(text.encode()) / 1e6:.1f} MB, made in {seconds:.0f} s)"))
+
+
+def _recordings(given: argparse.Namespace, directories: Sequence[Path], stop: StopFlag) -> list[Recording]:
+    from tedg.learn.setup import set_threads  # imports torch
+    from tedg.play.policy import load
+    from tedg.play.record import record_with
+
+    policies = [load(directory) for directory in directories]
+    first = policies[0]
+    set_threads(first.config)
+    cap = int(first.config.env["max_episode_steps"]) if given.cap is None else given.cap
+    for other in policies[1:]:
+        tasks = [policy.config.env["task"] for policy in (first, other)]
+        if len(set(tasks)) > 1:
+            raise ConfigError(f"the runs play {' and '.join(tasks)}: no game is the same for both")
+    seed = _seed(given, first, cap, stop)
+    recordings = []
+    for policy in policies:
+        with _counting(f"{policy.run_dir.name}: {{:,}} of at most {{:,}} steps") as progress:
+            recordings.append(record_with(policy, seed, cap, stop, progress))
+    return recordings
+
+
+def _seed(given: argparse.Namespace, policy: LoadedPolicy, cap: int, stop: StopFlag) -> int:
+    if given.kind is None:
+        return policy.config.eval.first_seed if given.seed is None else int(given.seed)
+    from tedg.replay.choose import chosen_seed
+
+    with _counting(f"{policy.run_dir.name}: {{:,}} of {{:,}} games to choose from") as progress:
+        return chosen_seed(policy, given.kind, cap, stop, progress)
+
+
+@contextmanager
+def _counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    shown = Composing(text=text)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+if __name__ == "__main__":
+    main()
