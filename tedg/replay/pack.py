@@ -80,7 +80,7 @@ def _columns(recording: Recording) -> tuple[list[str], dict[str, npt.NDArray[Any
 
 
 def attention_bytes(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Weights [T, H, keys] as parts of 255 of each head's largest; 0: the key was dropped, and no other is 0."""
+    """Weights [T, H, keys] as parts of 255 of each head's largest; 0: dropped, and no other is 0."""
     if not weights.size:
         return np.zeros(weights.shape, np.uint8)
     relative = weights / weights.max(axis=2, keepdims=True)
