@@ -101,8 +101,9 @@ function onHash() {
 }
 
 function resize() {
+  if (!boards[0].map.canvas.clientWidth) return;  // nobody sees it
   for (const board of boards) {
-    const width = board.node.clientWidth, narrow = width < 480 && !controls.whole.checked;
+    const width = board.map.canvas.clientWidth, narrow = width < 480 && !controls.whole.checked;
     board.map.resize(width, narrow);
     board.timeline.resize(width);
   }

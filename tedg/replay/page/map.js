@@ -98,18 +98,29 @@ class MapView {
         }
         for (let i = Math.floor(t); i < b; i++) for (let j = Math.floor(l); j < r; j++) marked.add(i * COLUMNS + j);
       } else {
-        context.strokeStyle = DROPPED;
-        context.lineWidth = 1;
-        context.setLineDash(small ? [] : [3, 3]);
-        context.beginPath();
-        context.moveTo(area[0] + 1, area[1] + area[3] - 1);
-        context.lineTo(area[0] + area[2] - 1, area[1] + 1);
-        context.stroke();
-        if (!small) context.strokeRect(area[0] + 1.5, area[1] + 1.5, area[2] - 3, area[3] - 3);
-        context.setLineDash([]);
+        this.dropped(area, small);
       }
     }
     return marked;
+  }
+
+  // A stroke through a small area, a cross in the middle of a large one.
+  dropped([left, top, width, height], small) {
+    const { context } = this, [x, y] = [left + width / 2, top + height / 2], arm = small ? width / 2 - 1 : 6;
+    context.strokeStyle = DROPPED;
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(x - arm, y + arm);
+    context.lineTo(x + arm, y - arm);
+    if (!small) {
+      context.moveTo(x - arm, y - arm);
+      context.lineTo(x + arm, y + arm);
+    }
+    context.stroke();
+    if (small) return;
+    context.setLineDash([1, 5]);
+    context.strokeRect(left + 1.5, top + 1.5, width - 3, height - 3);
+    context.setLineDash([]);
   }
 
   // The rows of the map as text, for whoever hears it.

@@ -32,7 +32,7 @@ class Panels {
   constructor(board, game) {
     this.game = game;
     const find = (name) => board.querySelector(`.${name}`);
-    this.nodes = Object.fromEntries(["message", "status", "facts", "ended"].map((name) => [name, find(name)]));
+    this.nodes = Object.fromEntries(["message", "status", "action", "reward", "value", "score", "ended"].map((name) => [name, find(name)]));
     this.actions = game.about.actions.map((name) => new Bar(find("actions"), name));
     const names = Array.from({ length: game.width.alpha }, (_, k) => game.about.experts[k] ?? `expert ${k}`);
     this.experts = names.map((name, k) => new Bar(find("experts"), name, EXPERTS[k % EXPERTS.length]));
@@ -52,12 +52,10 @@ class Panels {
     write(nodes.status, statusLine(status));
     const end = game.about.end;
     write(nodes.ended, over ? `ended after ${end.length} steps: ${game.marks.at(-1).text}` : "");
-    write(nodes.facts, [
-      `action ${game.about.actions[game.action[step]]}`,
-      `reward ${number(round(game.reward[step]))}`,
-      `value ${number(round(game.value[step]))}`,
-      `score ${status[9]}`,
-    ].join("  ·  "));
+    write(nodes.action, game.about.actions[game.action[step]]);
+    write(nodes.reward, number(round(game.reward[step])));
+    write(nodes.value, number(round(game.value[step])));
+    write(nodes.score, String(status[9]));
     const probabilities = row(game, "probabilities", step);
     this.actions.forEach((bar, action) => {
       const legal = bit(game, "legal", step, action) === 1;
@@ -107,7 +105,7 @@ function headLine(game, step, head) {
     const region = regions.length === keys ? regions[key] : null;
     if (region) region[0] ? (near += weight) : (far += weight);
   }
-  const parts = `near ${percent(near / sum)}, far ${percent(far / sum)}, no place ${percent((sum - near - far) / sum)}`;
+  const parts = `near ${percent(near / sum)}, far ${percent(far / sum)}, else ${percent((sum - near - far) / sum)}`;
   return `head ${head + 1}: keeps ${kept} of ${keys}; ${parts}`;
 }
 
