@@ -67,8 +67,8 @@ test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too
 test-slurm: $(INSTALLED) ## sweeps on a SLURM cluster of local daemons (needs root; three minutes)
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm_sweeps.py $(ARGS)
 
-test-browser: $(INSTALLED) ## a report's page in headless Chromium (as root, installs Debian's where there is none)
-	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py $(ARGS)
+test-browser: $(INSTALLED) ## the pages of reports and replays in headless Chromium (as root, installs Debian's where there is none)
+	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_replay_browser.py $(ARGS)
 
 test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device, against plain ones (two minutes)
 	@$(BIN)/python -m pytest -m gpu $(ARGS)
