@@ -302,7 +302,7 @@ def test_two_policies_on_one_game(shown: Browser, recordings: list[Recording], t
     for width in (1280, 390):
         open_page(shown, place, width)
         assert shown.ask("document.documentElement.scrollWidth") <= width
-        tops = shown.ask("[...document.querySelectorAll('.board')].map(b => b.getBoundingClientRect().top)")
+        tops = shown.ask("[...document.querySelectorAll('.left')].map(b => b.getBoundingClientRect().top)")
         assert (tops[0] == tops[1]) == (width == 1280)
 
 

@@ -116,7 +116,7 @@ function build(game) {
   game.keys = game.heads ? game.width.attention / game.heads : 0;
   game.placed = game.about.regions.length === game.keys && game.about.regions.some(Boolean);
   game.atomPlace = new Map(game.about.atoms.map((name, place) => [name, place]));
-  node.querySelector(".run").textContent = game.about.run;
+  for (const name of node.querySelectorAll(".run")) name.textContent = game.about.run;
   const map = node.querySelector(".map"), timeline = node.querySelector(".timeline");
   map.setAttribute("aria-label", `Map of ${game.about.run}`);
   const board = {

@@ -54,7 +54,7 @@ class MapView {
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
-    context.lineWidth = 3;
+    context.lineWidth = 2;
     context.strokeStyle = GROUND;
     const start = step * ROWS * COLUMNS;
     for (let i = 0; i < ROWS * COLUMNS; i++) {
@@ -64,7 +64,8 @@ class MapView {
       if (column < this.left || column >= this.left + this.columns) continue;
       const text = String.fromCharCode(code);
       const cx = (column + 0.5) * cell, cy = (Math.floor(i / COLUMNS) + 0.54) * height;
-      if (marked && marked.has(i)) context.strokeText(text, cx, cy);
+      // An outlined dot would look like an "o".
+      if (marked && marked.has(i) && text !== ".") context.strokeText(text, cx, cy);
       context.fillStyle = COLOURS[game.colors[start + i] & 15];
       context.fillText(text, cx, cy);
     }

@@ -133,7 +133,7 @@ function label(context, text, top) {
   context.textAlign = "left";
   context.textBaseline = "top";
   const width = context.measureText(text).width;
-  context.fillStyle = "rgba(255,255,255,.82)";
+  context.fillStyle = "rgba(255,255,255,.65)";
   context.fillRect(2, top + 2, width + 6, 14);
   context.fillStyle = INK;
   context.fillText(text, 5, top + 3);
