@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -231,3 +232,17 @@ def test_a_run_is_found_by_directory_name_or_id(
         find_run("outputs")
     with pytest.raises(ConfigError, match=r"there is no config.yaml in it"):
         find_run(tmp_path)
+
+
+def test_the_notebook_of_the_documents(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "notebooks.md").read_text()
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S))
+    code, count = re.subn(r'"outputs/[\w-]+"', repr(str(run_dir)), code)
+    assert count == 2
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["policy"].said.attention.shape == names["game"].attention.shape[1:]
+    assert (tmp_path / "game.npz").is_file()
