@@ -6,6 +6,9 @@ import base64
 import gzip
 import json
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,7 @@ def test_what_is_packed_is_what_was_recorded() -> None:
 def test_dropped_keys_are_0_and_no_others() -> None:
     weights = np.float32([[[0, 1e-9, 0.5, 0.5, 0]]])
     assert attention_bytes(weights).tolist() == [[[0, 1, 255, 255, 0]]]
+    assert attention_bytes(np.zeros((1, 1, 2), np.float32)).tolist() == [[[0, 0]]]
     assert attention_bytes(np.zeros((3, 0, 0), np.float32)).shape == (3, 0, 0)
 
 
@@ -237,25 +241,42 @@ def test_the_command_writes_a_page(
     assert (told["part"], len(games)) == (None, 2)
 
 
+@pytest.mark.more
 def test_what_cannot_be_shown_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    mine = Path("outputs/mine-0123456789")
-    mine.mkdir(parents=True)
-    (mine / "config.yaml").touch()
+    monkeypatch.chdir(run_dir.parent)
+    mine, folder = run_dir.name, run_dir.parent.name
     (tmp_path / "file").touch()
+    other = Path(shutil.copytree(run_dir, tmp_path / "other"))
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("task: NetHackScore", "task: NetHackGold"))
     for arguments, right in (
-        (
-            ["outputs/mien-0123456789"],
-            "there is no run outputs/mien-0123456789, here or in outputs or multirun; ",
-        ),
-        (["mien-0123456789"], "did you mean mine-0123456789?"),
-        (["outputs"], "outputs is a folder of runs, name one of them: mine-0123456789"),
-        ([str(mine), "--against", "other"], "there is no run other"),
-        ([str(mine), "--cap", "0"], "--cap 0: must be at least 1"),
-        ([str(mine), "--out", "outputs"], "--out outputs: is a directory; name a file in it"),
-        ([str(mine), "--out", "file/x.html"], "file is a file, not a directory; --out names another file"),
+        ([mine[:-1]], f"there is no run {mine[:-1]}, here or in outputs or multirun; did you mean {mine}?"),
+        ([f"../{folder}"], f"../{folder} is a folder of runs, name one of them: {mine}"),
+        ([mine, "--against", "nobody"], "there is no run nobody"),
+        ([mine, "--against", str(other)], "the runs play NetHackScore and NetHackGold: no game is the same"),
+        ([mine, "--cap", "0"], "cap 0: must be at least 1"),
+        ([mine, "--seed", "-1"], "seed -1: must be from 0 to 1073741823; training plays the others"),
+        ([mine, "--out", "."], "--out .: is a directory; name a file in it"),
+        ([mine, "--out", f"{tmp_path}/file/x.html"], "file is a file, not a directory; --out names another"),
     ):
         assert run(arguments) == 2
         assert right in capsys.readouterr().err
+    shutil.rmtree(other / "checkpoints")
+    assert run([str(other)]) == 2
+    assert "other has no weights" in capsys.readouterr().err
+
+
+def test_a_refusal_waits_for_no_torch(tmp_path: Path) -> None:
+    code = """
+import sys
+from tedg.replay.__main__ import run
+assert run(["nobody"]) == 2
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "error: there is no run nobody, here or in outputs or multirun\n"

@@ -48,6 +48,9 @@ def recordings(shown: Browser, tmp_path_factory: pytest.TempPathFactory) -> list
     common = (*TINY, *ON_NETHACK, *PLAYED, f"paths.output_dir={root}")
     runs = [app.run(compose([*common, *more]), say=Lines()).run_dir for more in ((), FASTEST)]
     games = [tedg.record(run, 500_002, cap=cap) for run, cap in zip(runs, (120, 60), strict=True)]
+    for game in games:
+        game.chars[31:, 0, :16] = np.arange(ord("A"), ord("A") + 16)  # every colour, which few games show
+        game.colors[31:, 0, :16] = np.arange(16)
     return [replace(game, alpha=made_up_shares(len(game))) for game in games]
 
 

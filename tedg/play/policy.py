@@ -22,12 +22,9 @@ from tedg.errors import ConfigError
 from tedg.hypergraph.schema import load_hypergraph
 from tedg.learn.measuring import MeasuredPolicy, policy_under
 from tedg.models.vision import Region
-from tedg.run.find import find_run
-from tedg.run.playable import require_weights
-from tedg.run.saved import read_run_config
+from tedg.play.checks import checked_run
 from tedg.store.conditions import Condition
 
-_NETHACK = "tedg.envs.vector.NetHackVectorEnv"
 _ROW = np.zeros(1, np.int64)  # the only row of a batch of one game
 
 
@@ -149,13 +146,7 @@ def load(
     `weights` is "last", "best", or the env steps of a milestone; `greedy` takes the likeliest action instead
     of a draw. An `env` that is given is refused at once where it does not fit. ConfigError, StorageError.
     """
-    directory = find_run(run)
-    config = read_run_config(directory)
-    if config.env["_target_"] != _NETHACK:
-        raise ConfigError(
-            f"{directory} plays {config.env['_target_'].rpartition('.')[2]}, which is not NetHack"
-        )
-    require_weights(directory, config, None if weights in ("last", "best") else _steps(weights))
+    directory, config = checked_run(run, weights)
     if env is not None:
         check_env(env)
     precision = "float32" if config.precision == "tf32" else config.precision
@@ -187,12 +178,6 @@ def check_env(env: Any) -> None:
         raise ConfigError(
             f"the env's observations lack {', '.join(missing)}; add them to its observation_keys"
         )
-
-
-def _steps(weights: str | int) -> int:
-    if isinstance(weights, int) or weights.isdecimal():
-        return int(weights)
-    raise ConfigError(f"weights={weights!r}: must be 'last', 'best' or the env steps of a milestone")
 
 
 def _array(tensor: Any) -> npt.NDArray[Any]:

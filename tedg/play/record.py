@@ -16,9 +16,9 @@ from tedg.envs.actions import ACTION_NAMES
 from tedg.envs.frames import FRAME_KEYS
 from tedg.envs.nethack import HOW
 from tedg.envs.observation import EpisodeEnd
-from tedg.envs.seeds import FIRST_TRAINING_SEED
-from tedg.errors import ConfigError, Stopped
+from tedg.errors import Stopped
 from tedg.models.logic import remembering
+from tedg.play.checks import check_game
 from tedg.play.policy import LoadedPolicy, Said, load
 from tedg.play.recording import About, Recording, rules_of
 from tedg.signals import StopFlag
@@ -28,32 +28,27 @@ _DRAWN = ("chars", "colors")  # of the frame, beside what the policy reads
 _KEPT = ("chars", "colors", "blstats", "message")
 
 
-def record(
-    run: str | Path,
-    seed: int,
-    cap: int | None = None,
-    stop: StopFlag | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Recording:
+def record(run: str | Path, seed: int, cap: int | None = None) -> Recording:
     """Play the game of a seed with a run's last weights, as `python -m tedg.evaluate` plays it.
 
-    The game is cut off after `cap` env steps, by default as in training. `progress` is told of steps and cap.
-    Raises ConfigError, StorageError and, when `stop` is requested, Stopped.
+    The game is cut off after `cap` env steps, by default as in training. Raises ConfigError, StorageError.
     """
-    return record_with(load(run), seed, cap, stop or StopFlag(), progress or (lambda done, cap: None))
+    return record_with(load(run), seed, cap)
 
 
 def record_with(
-    policy: LoadedPolicy, seed: int, cap: int | None, stop: StopFlag, progress: Callable[[int, int], None]
+    policy: LoadedPolicy,
+    seed: int,
+    cap: int | None = None,
+    stop: StopFlag | None = None,
+    progress: Callable[[int, int], None] = lambda done, cap: None,
 ) -> Recording:
-    """As `record`, with a policy that is loaded."""
+    """As `record`, with a policy that is loaded; `progress` is told of steps and cap.
+
+    Raises Stopped when `stop` is requested.
+    """
     cap = int(policy.config.env["max_episode_steps"] if cap is None else cap)
-    if cap < 1:
-        raise ConfigError(f"cap={cap}: must be at least 1")
-    if not 0 <= seed < FIRST_TRAINING_SEED:
-        raise ConfigError(
-            f"seed={seed}: must be from 0 to {FIRST_TRAINING_SEED - 1}, which training never plays"
-        )
+    check_game(seed, cap)
     task = policy.config.env["task"]
     with scratch.temporary_files():
         env = getattr(tasks, task)(
@@ -61,7 +56,7 @@ def record_with(
         )
         try:
             with remembering(policy.player.policy):
-                rows, end = _play(env, policy, seed, cap, stop, progress)
+                rows, end = _play(env, policy, seed, cap, stop or StopFlag(), progress)
         finally:
             env.close()
     graph = policy.hypergraph

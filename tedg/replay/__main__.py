@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from tedg.errors import DONE, INTERRUPTED, ConfigError, TedgError
 from tedg.files import unwritable, write_text
 from tedg.inert import inert
-from tedg.run.find import find_run
+from tedg.play.checks import check_game, checked_run
 from tedg.signals import StopFlag, stop_on_signals
 from tedg.watch.composing import Composing
 
 if TYPE_CHECKING:
     from tedg.play.policy import LoadedPolicy
     from tedg.play.recording import Recording
+    from tedg.replay.choose import Kind
 
 _MORE = """\
 RUN is the directory of a run that has ended, or its name or id in outputs/ or in a study of multirun/. The
@@ -77,9 +78,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _write(given: argparse.Namespace, stop: StopFlag) -> None:
     """Find the runs, choose the game, play and write."""
-    directories = [find_run(name) for name in (given.run, given.against) if name is not None]
-    if given.cap is not None and given.cap < 1:
-        raise ConfigError(f"--cap {given.cap}: must be at least 1")
+    runs = [checked_run(name) for name in (given.run, given.against) if name is not None]
+    directories, configs = zip(*runs, strict=True)
+    tasks = {config.env["task"]: None for config in configs}
+    if len(tasks) > 1:
+        raise ConfigError(f"the runs play {' and '.join(tasks)}: no game is the same for both")
+    seed = configs[0].eval.first_seed if given.seed is None else given.seed
+    cap = configs[0].env["max_episode_steps"] if given.cap is None else given.cap
+    check_game(seed, cap)
     out = None if given.out is None else Path(given.out).expanduser()
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out}: is a directory; name a file in it")
@@ -87,7 +93,7 @@ def _write(given: argparse.Namespace, stop: StopFlag) -> None:
     if (why := unwritable(place)) is not None:
         raise ConfigError(f"the page cannot lie in {place}: {why}; --out names another file")
     begun = time.monotonic()
-    recordings = _recordings(given, directories, stop)
+    recordings = _recordings(directories, seed if given.kind is None else given.kind, cap, stop)
     first = recordings[0].about
     if out is None:
         beside = f"-against-{directories[1].name}" if len(directories) > 1 else ""
@@ -107,20 +113,15 @@ def _write(given: argparse.Namespace, stop: StopFlag) -> None:
     print(inert(f"page: {out} ({len(text.encode()) / 1e6:.1f} MB, made in {seconds:.0f} s)"))
 
 
-def _recordings(given: argparse.Namespace, directories: Sequence[Path], stop: StopFlag) -> list[Recording]:
+def _recordings(directories: Sequence[Path], game: int | Kind, cap: int, stop: StopFlag) -> list[Recording]:
+    """The game of a seed, or the first run's game of a kind, played by the policy of each run."""
     from tedg.learn.setup import set_threads  # imports torch
     from tedg.play.policy import load
     from tedg.play.record import record_with
 
     policies = [load(directory) for directory in directories]
-    first = policies[0]
-    set_threads(first.config)
-    cap = int(first.config.env["max_episode_steps"]) if given.cap is None else given.cap
-    for other in policies[1:]:
-        tasks = [policy.config.env["task"] for policy in (first, other)]
-        if len(set(tasks)) > 1:
-            raise ConfigError(f"the runs play {' and '.join(tasks)}: no game is the same for both")
-    seed = _seed(given, first, cap, stop)
+    set_threads(policies[0].config)
+    seed = game if isinstance(game, int) else _chosen(policies[0], game, cap, stop)
     recordings = []
     for policy in policies:
         with _counting(f"{policy.run_dir.name}: {{:,}} of at most {{:,}} steps") as progress:
@@ -128,13 +129,11 @@ def _recordings(given: argparse.Namespace, directories: Sequence[Path], stop: St
     return recordings
 
 
-def _seed(given: argparse.Namespace, policy: LoadedPolicy, cap: int, stop: StopFlag) -> int:
-    if given.kind is None:
-        return policy.config.eval.first_seed if given.seed is None else int(given.seed)
+def _chosen(policy: LoadedPolicy, kind: Kind, cap: int, stop: StopFlag) -> int:
     from tedg.replay.choose import chosen_seed
 
     with _counting(f"{policy.run_dir.name}: {{:,}} of {{:,}} games to choose from") as progress:
-        return chosen_seed(policy, given.kind, cap, stop, progress)
+        return chosen_seed(policy, kind, cap, stop, progress)
 
 
 @contextmanager

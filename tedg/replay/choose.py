@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from tedg.envs.observation import EpisodeEnd
 from tedg.errors import ConfigError
 from tedg.learn.measuring import play_list, with_cap
 from tedg.play.policy import LoadedPolicy
@@ -46,8 +47,8 @@ def _played(policy: LoadedPolicy, cap: int, stop: StopFlag, progress: Callable[[
     config = with_cap(policy.config, cap)
     first = config.eval.first_seed
 
-    def ended(game: object) -> None:
-        games[game.seed] = game  # type: ignore[attr-defined, assignment]
+    def ended(game: EpisodeEnd) -> None:
+        games[game.seed] = game
         progress(len(games), GAMES)
 
     play_list(config, range(first, first + GAMES), lambda _: policy.player, stop, ended)

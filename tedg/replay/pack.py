@@ -83,7 +83,8 @@ def attention_bytes(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Weights [T, H, keys] as parts of 255 of each head's largest; 0: dropped, and no other is 0."""
     if not weights.size:
         return np.zeros(weights.shape, np.uint8)
-    relative = weights / weights.max(axis=2, keepdims=True)
+    largest = weights.max(axis=2, keepdims=True)
+    relative = weights / np.where(largest > 0, largest, 1)  # a whole head may be dropped
     return np.where(weights > 0, np.maximum(np.rint(255 * relative), 1), 0).astype(np.uint8)
 
 

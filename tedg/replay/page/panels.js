@@ -105,6 +105,7 @@ function headLine(game, step, head) {
     const region = regions.length === keys ? regions[key] : null;
     if (region) region[0] ? (near += weight) : (far += weight);
   }
+  if (!sum) return `head ${head + 1}: dropped`;
   const parts = `near ${percent(near / sum)}, far ${percent(far / sum)}, else ${percent((sum - near - far) / sum)}`;
   return `head ${head + 1}: keeps ${kept} of ${keys}; ${parts}`;
 }
