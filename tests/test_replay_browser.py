@@ -17,14 +17,14 @@ from support.stand_ins import Lines
 
 import tedg
 from tedg.config.compose import compose
-from tedg.play.recording import Recording
+from tedg.play.recording import Recording, Rule
 from tedg.replay.marks import marks, parting
 from tedg.replay.page import page
 from tedg.run import app
 
 pytestmark = pytest.mark.browser
 
-GROUND, KEPT = np.array([16, 19, 24]), np.array([255, 176, 0])
+GROUND, KEPT = np.array([16, 19, 24]), np.array([132, 102, 255])
 EXPERTS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
 PLAYED = ("env.num_workers=0", "eval.games=0")
 
@@ -199,7 +199,12 @@ def test_what_is_drawn_is_what_was_recorded(
     recording = recordings[0]
     open_page(shown, address)
     choose(shown, "head", "off")
-    for step in (0, 31, len(recording) - 1):
+    steps = range(1, len(recording) - 1)
+    kept, broken = (
+        next(step for step in steps if any(sign in one for one in promises(recording, step)[1]))
+        for sign in ("came true", "did not")
+    )
+    for step in (0, 31, kept, broken, len(recording) - 1):
         go(shown, step)
         assert_map(shown, recording, step)
         assert_words(shown, recording, step)
@@ -230,21 +235,30 @@ def assert_words(shown: Browser, recording: Recording, step: int) -> None:
     assert text(shown, ".atom") == on
     shares = [f"{int(100 * share + 0.5)} %" for share in recording.alpha[step]]
     assert text(shown, "ul.experts .figure") == shares
-    # The best operator among the available ones, and whether its promises came true.
-    holding = set(on) | {f"¬{name}" for name in about.atoms if name not in on}
-    available = [n for n, rule in enumerate(about.operators) if holding >= set(rule.preconditions)]
-    best = about.operators[max(available, key=lambda n: recording.operator_scores[step, n])]
+    best, outcomes = promises(recording, step)
     assert text(shown, ".operator .name")[0].startswith(f"{best.name} ({about.experts[best.expert]}), score ")
-    told = text(shown, ".operator .effects")[0]
-    after = set()
-    if step + 1 < len(recording):
-        later = dict(zip(about.atoms, recording.atoms[step + 1], strict=True))
-        after = {name if holds else f"¬{name}" for name, holds in later.items()}
-    for effect in best.effects:
-        outcome = "= held already" if effect in holding else "✓ came true" if effect in after else "✗ did not"
-        if not after and effect not in holding:
-            outcome = "? the game ended"
-        assert f"{effect} ({outcome})" in told
+    assert text(shown, ".operator .effects")[0] == f"promises {', '.join(outcomes)}"
+
+
+def promises(recording: Recording, step: int) -> tuple[Rule, list[str]]:
+    """The best operator among the available ones, and whether its effects came true."""
+    about = recording.about
+
+    def literals(at: int) -> set[str]:
+        atoms = zip(about.atoms, recording.atoms[at], strict=True)
+        return {name if holds else f"¬{name}" for name, holds in atoms}
+
+    now, over = literals(step), step + 1 == len(recording)
+    later = set() if over else literals(step + 1)
+    available = [n for n, rule in enumerate(about.operators) if now >= set(rule.preconditions)]
+    best = about.operators[max(available, key=lambda n: recording.operator_scores[step, n])]
+
+    def outcome(effect: str) -> str:
+        if effect in now:
+            return "= held already"
+        return "? the game ended" if over else "✓ came true" if effect in later else "✗ did not"
+
+    return best, [f"{effect} ({outcome(effect)})" for effect in best.effects]
 
 
 def assert_overlay(drawn: npt.NDArray[np.uint8], recording: Recording, head: int, step: int) -> None:
@@ -262,7 +276,7 @@ def assert_overlay(drawn: npt.NDArray[np.uint8], recording: Recording, head: int
         height, width = cell.shape[:2]
         middle, corner = cell[height // 2 - 2 : height // 2 + 3, 2:-2], cell[3, 3]
         if weights[key] > 0:
-            strength = 0.15 + 0.6 * weights[key] / weights.max()
+            strength = 0.18 + 0.72 * weights[key] / weights.max()
             right = GROUND + strength * (KEPT - GROUND)
             assert np.abs(corner - right).max() <= 3, (key, corner, right)
             checked["kept"] += 1

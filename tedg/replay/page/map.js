@@ -5,10 +5,10 @@ const COLOURS = [
   "#7a8494", "#e8604f", "#45b352", "#b98a45", "#6b98ff", "#cf74da", "#35b8b8", "#c6cad0",
   "#949ba6", "#ff9f45", "#83e372", "#f4e15a", "#93b4ff", "#f096f2", "#86e8e8", "#ffffff",
 ];
-const KEPT = [255, 176, 0], DROPPED = "rgba(150,170,200,.6)";
+const KEPT = [132, 102, 255], DROPPED = "rgba(150,170,200,.6)";
 
 // What a weight relative to the head's largest is drawn as.
-function strength(weight) { return 0.15 + 0.6 * weight; }
+function strength(weight) { return 0.18 + 0.72 * weight; }
 
 class MapView {
   constructor(canvas, game) {
