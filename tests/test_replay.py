@@ -172,7 +172,8 @@ def test_where_two_games_part() -> None:
     action, chars = game.action.copy(), game.chars.copy()
     action[12] = (action[12] + 1) % 23
     chars[9, 3, 3] = 0
-    assert parting(game, replace(game, action=action)) == 12
+    other = replace(game, action=action)
+    assert parting(game, other) == parting(other, game) == 12
     assert parting(replace(game, chars=chars), replace(game, action=action)) == 9
 
 
