@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gymnasium
 import nle  # noqa: F401  its envs register themselves
@@ -20,19 +22,22 @@ from support.stand_ins import Lines
 
 import tedg
 from tedg.config.compose import compose
-from tedg.envs.observation import EpisodeEnd
+from tedg.envs.actions import GO_DOWN
+from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation
+from tedg.envs.players import make_player
 from tedg.envs.seeds import listed_seeds
 from tedg.errors import ConfigError, StorageError
-from tedg.learn.measuring import policy_under, with_cap
+from tedg.learn.measuring import Answer, policy_under, with_cap
 from tedg.learn.setup import make_env
 from tedg.play.policy import LoadedPolicy, check_env
+from tedg.play.record import record_with
 from tedg.play.recording import Recording
 from tedg.run import app
 from tedg.run.find import find_run
 from tedg.run.saved import read_run_config
 from tedg.store.conditions import Condition
 
-SEED, STEPS = 500_003, 40
+SEED, STEPS = 500_013, 40  # this game has a full moon, whatever the day
 FRESH = """
 import sys, numpy as np
 from nle.env import tasks
@@ -136,6 +141,41 @@ def test_a_game_that_ends_in_death_is_the_one_of_evaluation(run_dir: Path) -> No
     recorded = next(one for one in deaths if one.about.end.end == "death")  # on another day not each is one
     assert recorded.about.end.cause == "died"
     assert_as_evaluated(run_dir, recorded, 200)
+
+
+class Scripted:
+    """The script in the place of a policy, which goes down stairs sooner."""
+
+    def __init__(self, policy: LoadedPolicy, spec: EnvSpec) -> None:
+        self.policy, self._script = policy.player.policy, make_player("script", 1, 0, spec)
+
+    def answer(self, observation: Observation) -> Answer:
+        nothing, shares = torch.zeros(1), torch.full((1, 23), 1 / 23, dtype=torch.float64)
+        output = SimpleNamespace(attention_weights=None, operator_scores=None, value=nothing, alpha=shares)
+        actions = self._script.act(observation)
+        return cast(Answer, SimpleNamespace(actions=actions, probabilities=shares, output=output))
+
+
+def test_conditions_follow_the_hero_down_and_into_the_next_game(run_dir: Path, policy: LoadedPolicy) -> None:
+    cap, went_down = 80, 0
+    config = with_cap(read_run_config(run_dir), cap)
+    loaded = LoadedPolicy(run_dir, config, policy.player, "warmup")
+    for seed in (500_035, 500_031, 500_000):
+        env = make_env(config, listed_seeds([seed], 1), 1)
+        loaded.player = cast(Any, Scripted(policy, env.spec))
+        recorded = record_with(loaded, seed)
+        shown, ends = env.reset(), []
+        for atoms, action in zip(recorded.atoms, recorded.action, strict=True):
+            assert np.array_equal(shown.atoms[0], atoms)
+            step = env.step(np.array([action]))
+            ends += step.episodes
+            shown = step.observation
+        env.close()
+        (end,) = ends
+        assert replace(recorded.about.end, episode_return=0) == replace(end, episode_return=0)
+        depths = recorded.blstats[:, 12]
+        went_down += bool(((np.diff(depths) > 0) & (recorded.action[:-1] == GO_DOWN)).any())
+    assert went_down > 0  # on another day not each
 
 
 def test_actions_and_seed_give_the_same_game_in_a_fresh_process(recording: Recording, tmp_path: Path) -> None:
