@@ -85,7 +85,7 @@ class RunRecord:
     liveness: dict[str, Any]  # as in result.json
     max_log_ratio: float | None  # largest mean |log ratio| before the first step of an update
     parameters: dict[str, int]  # by part
-    flops: int | None  # of a forward pass of one state
+    flops: int | None  # of a forward pass per state, in a batch
     seconds: float | None  # of training, all sessions
     device: str
     precision: str

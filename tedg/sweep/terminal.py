@@ -77,8 +77,9 @@ class TimeLeft:
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
-            # What a cell had done before, it tells with its first line: that is no pace of today's.
-            if not self._first.setdefault(cell, 0.0) and cell.fraction and cell.state is State.RUNNING:
+            # What earlier commands had done, a cell tells with its first line: that is no pace of today's.
+            known = self._first.setdefault(cell, 0.0) or not cell.earlier_attempts
+            if not known and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction
         gained = sum(max(cell.fraction - self._first[cell], 0) for cell in self._cells)
         left = sum(1 - cell.fraction for cell in self._cells if cell.state in OPEN)
