@@ -63,8 +63,8 @@ UPDATES = Group(
     "Every update",
     """\
 A row of `metrics.jsonl` has them, and every tracker draws them over `env_steps` (`total_env_steps` where a
-run begins with another one's weights). A figure is missing where a policy has no such part. An update that was
-undone (`train/rollbacks` grew) has no figures of minibatches. `null` stands for NaN and infinities.""",
+run begins with another one's weights). A figure is missing where a policy has no such part. An update that
+was undone (`train/rollbacks` grew) has no figures of minibatches. `null` stands for NaN and infinities.""",
     (
         Metric("update", "number of the update, from 1", "count", _SO_FAR),
         Metric("env_steps", "steps of all environments together", "env steps", _SO_FAR),
