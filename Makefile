@@ -37,7 +37,7 @@ lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
 
-doctor: $(INSTALLED) ## look at this machine and installation, in seconds, and say what to do where something is wrong
+doctor: $(INSTALLED) ## look at machine and installation, and say what to do where something is wrong
 	@$(BIN)/python -m tedg.doctor $(ARGS)
 
 smoke: $(INSTALLED) ## try every network, and two real updates of each variant
