@@ -116,7 +116,7 @@ class PlainConsole:
             f"eta {self._pace.eta()}",
             *speed(progress),
             *figures(progress, ("rollout/mean_return", "rollout/mean_score", "rollout/deepest")),
-            *figures(progress, ("loss/entropy", "train/kl")),
+            *figures(progress, ("policy/entropy", "train/kl")),
         ]
         shares = usage(progress)
         if shares:
