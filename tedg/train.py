@@ -22,6 +22,7 @@ from tedg.config.search import SearchSettings
 from tedg.config.sources import Sources
 from tedg.inert import inert
 from tedg.watch.composing import Composing
+from tedg.watch.folding import folded
 
 
 def main() -> None:
@@ -163,7 +164,7 @@ def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], 
 
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return run_app(from_hydra(cfg, sources), say=lambda text: print(inert(text), flush=True))
+            return run_app(from_hydra(cfg, sources), say=lambda text: print(folded(inert(text)), flush=True))
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from support.screens import Screen
 from test_console import METRICS, TIMING, Clock
 
+from tedg.watch.folding import folded
 from tedg.watch.panel import LiveConsole
 from tedg.watch.progress import Progress
 
@@ -143,3 +145,16 @@ def test_held_out_games_have_a_panel_of_their_own_below_the_last_of_training(wid
     assert f"policy        {'█' * 24} 40 of 40 " in policy
     assert f"random_legal  {'█' * 6}{'░' * 18} 10 of 40, 30s left " in other
     assert "1 held-out games of policy were lost" in warning
+
+
+def test_results_are_folded_between_words_and_commands_never(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    prose = "experts: 4.0 effective, 0.0011 nats of them told by the state"
+    command = "  evaluate  python -m tedg.evaluate outputs/cross_attn-warmup-s0-5471731c9b --games 200"
+    first, second, third = folded(f"{prose}\n{command}").split("\n")
+    assert f"{first} {second.strip()}" == prose
+    assert max(len(first), len(second)) <= 40
+    assert third == command
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert folded(prose) == prose

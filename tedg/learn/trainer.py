@@ -171,7 +171,7 @@ class Trainer:
         parts = parameters_per_part(self.policy)
         return {
             "run": str(self.run_dir),
-            "device": f"{self.device}, {self.threads} threads",
+            "device": f"{self.device}, {self.threads} thread{'s' * (self.threads > 1)}",
             "stages": " -> ".join(stage.name for stage in self.stages),
             "budget": f"{self.budget.total:,} {self.budget.unit.replace('_', ' ')}",
             "parameters": ", ".join(f"{part} {count:,}" for part, count in parts.items()),

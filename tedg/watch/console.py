@@ -159,6 +159,8 @@ class PlainConsole:
         if not games:
             return
         self._show(f"held-out games of {player} | {games:,} of {total:,}")
+        if games == total:
+            self._flush()
 
     def close(self) -> None:
         """Print the last update if its line is still due."""
