@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
+from tedg.config import completion
 from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra, search_space
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
 from tedg.config.module_schemas import has_own_parts
@@ -47,6 +48,9 @@ def run() -> int:
             print(help_text(flags.overrides, Sources.asked_for(flags)))
             return errors.DONE
         _refuse_flags(flags)
+        if flags.shell_completion and (text := completion.script(flags.overrides)) is not None:
+            print(text)
+            return errors.DONE
         sources = Sources.asked_for(flags)
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
