@@ -45,12 +45,18 @@ PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended, a folder of such runs, or the name of a study in multirun/.
-Games that were played before are not played again; Ctrl-C keeps what was played.
+Games that were played before are not played again; Ctrl-C keeps what was
+played. docs/evaluation.md says what is kept, and where.
+
+example:
+  python -m tedg.evaluate first_look --games 200 --cap 5000
 
 exit codes:
-  0 done   1 processes were lost again and again   2 wrong usage, or a run that cannot play
-  4 a file cannot be read or written   130, 143 stopped: the same command plays the rest"""
+  0         done
+  1         processes were lost again and again
+  2         wrong usage, or a run that cannot play
+  4         a file cannot be read or written
+  130, 143  stopped; the same command plays the rest"""
 
 
 def main() -> None:
@@ -103,20 +109,22 @@ def _complain(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.evaluate",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="Play more held-out games: runs that have ended, beside players without learning.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", nargs="+")
-    add("--games", type=int, default=200, help="how many held-out games (default: 200)")
-    add("--first-seed", type=int, help="the first game's seed (default: eval.first_seed of the run)")
-    add("--cap", type=int, help="env steps after which a game is cut off (default: as in training)")
-    add("--greedy", action="store_true", help="the most likely action (default: one drawn from the policy)")
+    add("runs", metavar="RUN", nargs="+", help="a run's directory, a folder of runs, or a study in multirun/")
+    add("--games", type=int, metavar="N", default=200, help="how many held-out games (default: 200)")
+    add(
+        "--first-seed", type=int, metavar="SEED", help="the first game's (default: the run's eval.first_seed)"
+    )
+    add("--cap", type=int, metavar="STEPS", help="env steps of a game (default: as in training)")
+    add("--greedy", action="store_true", help="take the likeliest action (default: draw one)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--best", action="store_true", help="the best checkpoint (default: the last)")
+    which.add_argument("--best", action="store_true", help="with the best checkpoint (default: the last)")
     which.add_argument(
-        "--at", type=int, metavar="STEP", help="the weights of this milestone (eval.milestones)"
+        "--at", type=int, metavar="STEP", help="with the weights of this milestone (eval.milestones)"
     )
     add("--json", action="store_true", help="print JSON")
     return parser

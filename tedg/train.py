@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
+from tedg.config import completion
 from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra, search_space
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
 from tedg.config.module_schemas import has_own_parts
@@ -23,6 +24,7 @@ from tedg.config.sources import Sources
 from tedg.inert import inert
 from tedg.store.wandb import require_package
 from tedg.watch.composing import Composing
+from tedg.watch.folding import folded
 
 
 def main() -> None:
@@ -47,6 +49,9 @@ def run() -> int:
             print(help_text(flags.overrides, Sources.asked_for(flags)))
             return errors.DONE
         _refuse_flags(flags)
+        if flags.shell_completion and (text := completion.script(flags.overrides)) is not None:
+            print(text)
+            return errors.DONE
         sources = Sources.asked_for(flags)
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
@@ -166,7 +171,7 @@ def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], 
 
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         try:
-            return run_app(from_hydra(cfg, sources), say=lambda text: print(inert(text), flush=True))
+            return run_app(from_hydra(cfg, sources), say=lambda text: print(folded(inert(text)), flush=True))
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None

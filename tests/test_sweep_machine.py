@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
+from support.screens import Screen
 from support.sweeps import jobs
 
 from tedg.sweep import machine
@@ -123,6 +124,16 @@ def test_a_live_table_shows_the_most_interesting_rows_and_all_at_the_end(cells: 
     assert "seed=29" in file.getvalue()
     file.close()
     display.say("the terminal is gone")
+
+
+def test_names_of_logs_are_left_out_where_they_would_be_broken(cells: list[Cell]) -> None:
+    screen = Screen(80, 24)
+    display = LiveDisplay(cells[:6], screen.terminal)
+    display.close()
+    lines = screen.lines()
+    assert [line.split()[0] for line in lines[:7]] == ["cell", *(f"seed={n}" for n in range(6))]
+    assert "log" not in lines[0]
+    assert str(cells[0].log.parent) in "".join(lines[7:])
 
 
 def test_a_log_has_a_line_about_the_sweep_now_and_then(

@@ -192,7 +192,7 @@ def _depends_in_vain(cell: Cell, jobs: Mapping[Cell, str]) -> bool:
 def _errand(cell: Cell, root: Path) -> Errand:
     parent = None if cell.parent is None else cell.parent.directory.absolute()
     report = job_report(root.absolute(), cell.directory.name)
-    return Errand(cell.composed, cell.directory.absolute(), cell.log.absolute(), report, parent)
+    return Errand(cell.composed, cell.directory.absolute(), cell.log.absolute(), report, parent, cell.place)
 
 
 def _folder(root: Path) -> Path:
