@@ -369,6 +369,14 @@ def test_what_a_crash_left_is_no_damage(run_dir: Path) -> None:
     assert not [line for line in lines.values() if line.verdict == "bad"]
 
 
+def test_games_that_a_result_counts_and_no_table_has(run_dir: Path) -> None:
+    row = {"games": 2, "mean_score": 5.0, "standard_error": 1.0}
+    (run_dir / "result.json").write_text(json.dumps({"status": "finished", "evaluation": {"policy": row}}))
+    lines = told(contents.lines(run_dir))
+    assert lines["games.csv"].said == "is missing, and result.json counts games"
+    assert lines["result.json"].said == "finished, None updates, held-out score 5.0"
+
+
 def test_no_checkpoint_can_be_read(run_dir: Path) -> None:
     for path in (run_dir / "checkpoints").iterdir():
         flip(path / "model.safetensors")

@@ -105,7 +105,7 @@ def _file(name: str, look: Found, remedy: str) -> Iterator[Line]:
     try:
         said = look()
     except StorageError as error:
-        yield Line("bad", name, str(error), remedy)
+        yield Line("bad", name, str(error).partition("; ")[0], remedy)  # what follows is said below it
         return
     if said is not None:
         yield Line("ok", name, said) if isinstance(said, str) else said
@@ -183,8 +183,8 @@ def _checkpoints(path: Path) -> Iterator[Line]:
         try:
             checkpoint.load(one)
         except StorageError as error:
-            rest = "the run goes on from the newest whole one" if len(found) > 1 else "there is no other one"
-            yield Line("bad", one.name, _after(str(error)), f"remove it: {rest}")
+            other = "remove it: the run goes on from the newest whole one"
+            yield Line("bad", one.name, _after(str(error)), other if len(found) > 1 else _COPY)
             continue
         whole += 1
         marks = [
@@ -200,9 +200,19 @@ def _weights(path: Path) -> str:
     return f"whole, {len(checkpoint.load(path).tensors.get('model', {}))} tensors, {_size(path)}"
 
 
-def _games(path: Path) -> str | None:
+def _games(path: Path) -> Line | str | None:
     found = read_games(path)
+    if found is None and _played(path):
+        return Line("warn", GAMES, f"is missing, and {rundir.RESULT} counts games", _COPY)
     return None if found is None else _counts({name: len(games) for name, games in found.items()})
+
+
+def _played(path: Path) -> bool:
+    """Whether a result that can be read has held-out games."""
+    try:
+        return bool((read_result(path) or {}).get("evaluation"))
+    except StorageError:
+        return False
 
 
 def _condition(path: Path, condition: Any) -> str:
