@@ -180,7 +180,7 @@ class _Asked:
 
 
 def _all_asked(given: argparse.Namespace) -> list[_Asked]:
-    """What is to be played; runs of a folder that cannot play are told and left out. Raises ConfigError."""
+    """What is to be played. Runs of a folder that cannot play are named and left out. Raises ConfigError."""
     asked: dict[Path, _Asked] = {}
     refused: list[ConfigError] = []
     for name in given.runs:

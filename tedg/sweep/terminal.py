@@ -78,7 +78,7 @@ class TimeLeft:
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
-            # What a cell had done before, it tells with its first line: that is no pace of today's.
+            # A cell's first line includes what it had done before, which says nothing about the pace now.
             if not self._first.setdefault(cell, 0.0) and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction
         gained = sum(max(cell.fraction - self._first[cell], 0) for cell in self._cells)
