@@ -26,7 +26,7 @@ demo_games = 20
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
+.PHONY: help setup lock demo doctor smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ setup: $(INSTALLED) ## make .venv with the versions of requirements.lock
 lock: ## renew requirements.lock with the newest versions allowed
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
+
+doctor: $(INSTALLED) ## look at machine and installation; what to do if red
+	@$(BIN)/python -m tedg.doctor $(ARGS)
 
 smoke: $(INSTALLED) ## try every network, then two updates of each variant
 	@$(BIN)/python -m tedg.smoke

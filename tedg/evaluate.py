@@ -38,7 +38,7 @@ from tedg.store.conditions import (
 from tedg.store.games import POLICY, read_games
 from tedg.store.results import read_result
 from tedg.study.cells import studies_in
-from tedg.study.played import Row, content, figures, lines
+from tedg.study.played import NAMED, Row, content, figures, lines
 from tedg.watch.composing import Composing
 
 OUTPUTS, STUDIES = Path("outputs"), Path("multirun")
@@ -93,9 +93,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _modality_lines(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        for line in modality_lines(row.figures.get("modality") or {}):
-            yield f"{row.run}: {line}"
+    """What moves the policy of each run; of many runs only a line that says where it is kept."""
+    measured = [(row.run, row.figures["modality"]) for row in rows if row.figures.get("modality")]
+    if len(measured) > NAMED:
+        yield f"streams, experts and operators of {len(measured)} runs: in their records, or name one run"
+        return
+    for run, modality in measured:
+        for line in modality_lines(modality):
+            yield f"{run}: {line}"
 
 
 def _complain(text: str) -> None:

@@ -22,6 +22,7 @@ from tedg.config.module_schemas import has_own_parts
 from tedg.config.search import SearchSettings
 from tedg.config.sources import Sources
 from tedg.inert import inert
+from tedg.store.wandb import require_package
 from tedg.watch.composing import Composing
 from tedg.watch.folding import folded
 
@@ -128,6 +129,8 @@ def _validate(flags: Namespace, sources: Sources) -> list[Composed]:
         jobs = compose_all(flags.overrides, flags.multirun, sources, composing)
     finally:
         composing.close()
+    for job in jobs:
+        require_package(job.config.logger)
     _try_own_parts(jobs)
     return jobs
 

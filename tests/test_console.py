@@ -20,7 +20,7 @@ METRICS = {
     "rollout/mean_score": 9.25,
     "rollout/best_score": 31.0,
     "rollout/deepest": 3.0,
-    "loss/entropy": 2.914,
+    "policy/entropy": 2.914,
     "train/kl": 0.00412,
     "router/usage_0": 0.4,
     "router/usage_1": 0.3,

@@ -123,8 +123,8 @@ class Trainer:
 
     def close(self) -> None:
         """Release games, files and the console."""
+        self.recorder.close()  # may warn
         self.console.close()
-        self.recorder.close()
         self.learner.close()
         self.env.close()
 
@@ -349,6 +349,7 @@ class Trainer:
         for player, summary in evaluation.items():
             if summary["lost"]:
                 self.console.warn(f"{summary['lost']} held-out games of {player} were lost and do not count")
+        self.recorder.note_held_out(evaluation)
         states = seen.before.select(self.policy.inputs)
         seed = self.config.seed
         generator, own = torch.Generator(self.device).manual_seed(seed), torch.Generator().manual_seed(seed)

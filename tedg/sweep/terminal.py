@@ -78,8 +78,9 @@ class TimeLeft:
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
-            # A cell's first line includes what it had done before, which says nothing about the pace now.
-            if not self._first.setdefault(cell, 0.0) and cell.fraction and cell.state is State.RUNNING:
+            # A cell's first line includes what earlier commands had done, which says nothing about today's pace.
+            known = self._first.setdefault(cell, 0.0) or not cell.earlier_attempts
+            if not known and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction
         gained = sum(max(cell.fraction - self._first[cell], 0) for cell in self._cells)
         left = sum(1 - cell.fraction for cell in self._cells if cell.state in OPEN)

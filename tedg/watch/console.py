@@ -120,7 +120,7 @@ class PlainConsole:
             self._pace.left(),
             *speed(progress),
             *figures(progress, ("rollout/mean_return", "rollout/mean_score", "rollout/deepest")),
-            *figures(progress, ("loss/entropy", "train/kl")),
+            *figures(progress, ("policy/entropy", "train/kl")),
         ]
         shares = usage(progress)
         if shares:

@@ -160,7 +160,7 @@ class LiveConsole:
         _add(rows, "speed", ", ".join(speed(progress)))
         play = ("rollout/mean_return", "rollout/mean_score", "rollout/best_score", "rollout/deepest")
         _add(rows, "play", ", ".join(figures(progress, play)))
-        learning = ("loss/entropy", "train/kl", "train/clip_fraction", "train/explained_variance")
+        learning = ("policy/entropy", "train/kl", "train/clip_fraction", "train/explained_variance")
         _add(rows, "learning", ", ".join(figures(progress, learning)))
         _add(rows, "experts", self._experts(usage(progress)))
         attention = ("attention/effective_keys", "attention/sparsity")

@@ -58,7 +58,7 @@ _LABELS = {
     "rollout/mean_score": ("score", "{:.1f}"),
     "rollout/best_score": ("best score", "{:.0f}"),
     "rollout/deepest": ("depth", "{:.0f}"),
-    "loss/entropy": ("entropy", "{:.2f}"),
+    "policy/entropy": ("entropy", "{:.2f}"),
     "train/kl": ("kl", "{:.4f}"),
     "train/clip_fraction": ("clipped", "{:.0%}"),
     "train/explained_variance": ("explained variance", "{:.2f}"),
