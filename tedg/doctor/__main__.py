@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from tedg.doctor.line import Line, found
+from tedg.doctor.place import place
 from tedg.doctor.show import Shown
 from tedg.errors import DONE, FAILED, INTERRUPTED, TedgError
 from tedg.inert import inert
@@ -35,9 +36,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         shown = Shown()
         if given.run is not None:
+            path = place(given.run)
             from tedg.doctor import contents  # imports torch
 
-            path = contents.place(given.run)
             shown.show(found("this run", lambda: contents.lines(path)))
         else:
             _look_at_all(shown)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.doctor.line import Line
-from tedg.errors import ConfigError, StorageError
-from tedg.spelling import did_you_mean
+from tedg.errors import StorageError
 from tedg.store import checkpoint, rundir
 from tedg.store.conditions import conditions, read_condition
 from tedg.store.games import GAMES, read_games
@@ -17,29 +16,7 @@ from tedg.store.record import RECORD, read_record
 from tedg.store.results import read_result
 from tedg.store.tables import read_episodes, read_metrics
 
-STUDIES = Path("multirun")
-SINGLE = Path("outputs")
 _COPY = "bring back a copy of it"
-
-
-def place(name: str) -> Path:
-    """The directory that is meant. Raises ConfigError, naming the nearest that there are."""
-    path = Path(name).expanduser()
-    if (
-        checkpoint.is_checkpoint(path)
-        or (path / rundir.CONFIG).exists()
-        or (path / rundir.PROVENANCE).exists()
-    ):
-        return path
-    if path.is_dir():
-        runs = sorted(one.parent.name for one in path.glob(f"*/{rundir.CONFIG}"))
-        inside = f"; it holds runs, name one: {', '.join(runs[:3])}" if runs else ""
-        raise ConfigError(f"{path} is no directory of a run and no checkpoint{inside}")
-    folders = {path.parent, SINGLE, *(STUDIES.iterdir() if STUDIES.is_dir() else ())}
-    known = {str(one) for folder in folders if folder.is_dir() for one in folder.iterdir() if one.is_dir()}
-    by_name = {Path(one).name: one for one in known}
-    near = did_you_mean(str(path), known, "{}") or by_name.get(did_you_mean(path.name, by_name, "{}"))
-    raise ConfigError(f"there is no directory {name}" + (f"; did you mean {near}?" if near else ""))
 
 
 def lines(path: Path) -> Iterator[Line]:
