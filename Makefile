@@ -26,21 +26,24 @@ demo_games = 20
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
+.PHONY: help setup lock demo doctor smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## make .venv with the versions of requirements.lock (once; again when that changes)
+setup: $(INSTALLED) ## make .venv with the versions of requirements.lock
 
-lock: ## renew requirements.lock: the newest versions that pyproject.toml allows
+lock: ## renew requirements.lock with the newest versions allowed
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
 
-smoke: $(INSTALLED) ## try every network, and two real updates of each variant
+doctor: $(INSTALLED) ## look at machine and installation; what to do if red
+	@$(BIN)/python -m tedg.doctor $(ARGS)
+
+smoke: $(INSTALLED) ## try every network, then two updates of each variant
 	@$(BIN)/python -m tedg.smoke
 
-demo: $(INSTALLED) ## two small studies to their verdicts and pages, in minutes; again: goes on, or shows them
+demo: $(INSTALLED) ## two small studies to their verdicts and pages, in minutes
 	@echo "1 of 2: the needle, a task made so that V4 can win; it says nothing about NetHack"
 	$(BIN)/python -m tedg.train -m $(call demo_cells,demo_needle,8)
 	@echo "2 of 2: V3 against V4 on NetHack, with a budget far too short to learn; it shows the machinery"
@@ -49,42 +52,42 @@ demo: $(INSTALLED) ## two small studies to their verdicts and pages, in minutes;
 	$(BIN)/python -m tedg.report $(call demo_study,demo_needle)
 	$(BIN)/python -m tedg.report $(call demo_study,demo_nethack)
 
-train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat budget.env_steps=20000"
+train: $(INSTALLED) ## train one run: make train ARGS="fusion=concat seed=3"
 	@$(BIN)/python -m tedg.train $(ARGS)
 
-bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick" (ARGS=--help lists the flags)
+bench: $(INSTALLED) ## measure speed and memory: make bench ARGS="--quick"
 	@$(BIN)/python -m tedg.bench $(ARGS)
 
-test: $(INSTALLED) ## run the tests of every module and every earlier mistake (under three minutes)
+test: $(INSTALLED) ## the tests that belong to every commit (under three minutes)
 	@$(BIN)/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu and not browser" $(ARGS)
 
-test-more: $(INSTALLED) ## run what takes longer: contract trainings, kills, real workers, fuzzing (fifteen minutes)
+test-more: $(INSTALLED) ## trainings of every part, kills, fuzzing (fifteen minutes)
 	@$(BIN)/python -m pytest -n 3 -m "more and not slow and not browser" $(ARGS)
 
-test-all: $(INSTALLED) ## run every test, the slowest on real NetHack too
+test-all: $(INSTALLED) ## every test, the slowest on real NetHack too
 	@$(BIN)/python -m pytest -n 2 -m "not slurm and not gpu and not browser" $(ARGS)
 
-test-slurm: $(INSTALLED) ## sweeps on a SLURM cluster of local daemons (needs root; three minutes)
+test-slurm: $(INSTALLED) ## sweeps on a local SLURM cluster (needs root; three minutes)
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm_sweeps.py $(ARGS)
 
-test-browser: $(INSTALLED) ## the pages of reports and replays in headless Chromium (as root, installs Debian's where there is none)
+test-browser: $(INSTALLED) ## pages in headless Chromium (as root, installs Debian's)
 	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_replay_browser.py $(ARGS)
 
-test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device, against plain ones (two minutes)
+test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device (two minutes)
 	@$(BIN)/python -m pytest -m gpu $(ARGS)
 
-test-latest: ## run make test's tests on the newest versions that are allowed, in .venv-latest
+test-latest: ## make test with the newest versions that are allowed
 	@$(PYTHON_FITS)
 	@$(PYTHON) tools/install.py .venv-latest
 	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu and not browser" $(ARGS)
 
-lint: $(INSTALLED) ## ruff (lint and format), mypy, and which room may import which
+lint: $(INSTALLED) ## ruff (lint and format), mypy, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-clean: ## remove environments and caches; results in outputs/ and multirun/ stay
+clean: ## remove environments and caches; results stay
 	@rm -rf .venv .venv-latest build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

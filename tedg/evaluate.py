@@ -22,7 +22,7 @@ from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.run.summary import modality_lines
 from tedg.signals import StopFlag, stop_on_signals
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean_path
 from tedg.store import rundir
 from tedg.store.conditions import (
     Condition,
@@ -37,20 +37,27 @@ from tedg.store.conditions import (
 )
 from tedg.store.games import POLICY, read_games
 from tedg.store.results import read_result
-from tedg.study.played import Row, content, figures, lines
+from tedg.study.cells import studies_in
+from tedg.study.played import NAMED, Row, content, figures, lines
 from tedg.watch.composing import Composing
 
-STUDIES = Path("multirun")
+OUTPUTS, STUDIES = Path("outputs"), Path("multirun")
 PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
 _MORE = """\
-RUN is the directory of a run that has ended, a folder of such runs, or the name of a study in multirun/.
-Games that were played before are not played again; Ctrl-C keeps what was played.
+Games that were played before are not played again; Ctrl-C keeps what was
+played. docs/evaluation.md says what is kept, and where.
+
+example:
+  python -m tedg.evaluate first_look --games 200 --cap 5000
 
 exit codes:
-  0 done   1 processes were lost again and again   2 wrong usage, or a run that cannot play
-  4 a file cannot be read or written   130, 143 stopped: the same command plays the rest"""
+  0         done
+  1         processes were lost again and again
+  2         wrong usage, or a run that cannot play
+  4         a file cannot be read or written
+  130, 143  stopped; the same command plays the rest"""
 
 
 def main() -> None:
@@ -86,9 +93,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _modality_lines(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        for line in modality_lines(row.figures.get("modality") or {}):
-            yield f"{row.run}: {line}"
+    """What moves the policy of each run; of many runs only a line that says where it is kept."""
+    measured = [(row.run, row.figures["modality"]) for row in rows if row.figures.get("modality")]
+    if len(measured) > NAMED:
+        yield f"streams, experts and operators of {len(measured)} runs: in their records, or name one run"
+        return
+    for run, modality in measured:
+        for line in modality_lines(modality):
+            yield f"{run}: {line}"
 
 
 def _complain(text: str) -> None:
@@ -98,20 +110,22 @@ def _complain(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.evaluate",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="Play more held-out games: runs that have ended, beside players without learning.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", nargs="+")
-    add("--games", type=int, default=200, help="how many held-out games (default: 200)")
-    add("--first-seed", type=int, help="the first game's seed (default: eval.first_seed of the run)")
-    add("--cap", type=int, help="env steps after which a game is cut off (default: as in training)")
-    add("--greedy", action="store_true", help="the most likely action (default: one drawn from the policy)")
+    add("runs", metavar="RUN", nargs="+", help="a run's directory, a folder of runs, or a study in multirun/")
+    add("--games", type=int, metavar="N", default=200, help="how many held-out games (default: 200)")
+    add(
+        "--first-seed", type=int, metavar="SEED", help="the first game's (default: the run's eval.first_seed)"
+    )
+    add("--cap", type=int, metavar="STEPS", help="env steps of a game (default: as in training)")
+    add("--greedy", action="store_true", help="take the likeliest action (default: draw one)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--best", action="store_true", help="the best checkpoint (default: the last)")
+    which.add_argument("--best", action="store_true", help="with the best checkpoint (default: the last)")
     which.add_argument(
-        "--at", type=int, metavar="STEP", help="the weights of this milestone (eval.milestones)"
+        "--at", type=int, metavar="STEP", help="with the weights of this milestone (eval.milestones)"
     )
     add("--json", action="store_true", help="print JSON")
     return parser
@@ -125,10 +139,8 @@ def _runs(name: str) -> list[Path]:
     if (path / rundir.CONFIG).is_file():
         return [path]
     if not path.is_dir():
-        known = [one.name for one in STUDIES.iterdir()] if STUDIES.is_dir() else []
-        raise ConfigError(
-            f"there is no directory {name}, and no such study in {STUDIES}{did_you_mean(name, known)}"
-        )
+        near = did_you_mean_path(name, [str(OUTPUTS)], studies_in(STUDIES))
+        raise ConfigError(f"there is no directory {name}, and no such study in {STUDIES}{near}")
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
     if not found:
         raise ConfigError(f"{path} is no directory of a run, and has none: there is no {rundir.CONFIG}")
@@ -173,7 +185,7 @@ class _Asked:
 
 
 def _all_asked(given: argparse.Namespace) -> list[_Asked]:
-    """What is to be played; runs of a folder that cannot play are told and left out. Raises ConfigError."""
+    """What is to be played. Runs of a folder that cannot play are named and left out. Raises ConfigError."""
     asked: dict[Path, _Asked] = {}
     refused: list[ConfigError] = []
     for name in given.runs:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from typing import NamedTuple
 
+COMMANDS = ("sbatch", "srun", "squeue", "scontrol")  # that a sweep on a cluster needs
 _SECONDS = 30
 _ENDED = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),

@@ -15,13 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tedg import errors
+from tedg.config import completion
 from tedg.config.compose import Composed, compose_all, compose_for_show, from_hydra, search_space
 from tedg.config.hydra_api import COMPOSE_ERRORS, flags_parser, start
 from tedg.config.module_schemas import has_own_parts
 from tedg.config.search import SearchSettings
 from tedg.config.sources import Sources
 from tedg.inert import inert
+from tedg.store.wandb import require_package
 from tedg.watch.composing import Composing
+from tedg.watch.folding import folded
 
 
 def main() -> None:
@@ -46,11 +49,19 @@ def run() -> int:
             print(help_text(flags.overrides, Sources.asked_for(flags)))
             return errors.DONE
         _refuse_flags(flags)
+        if flags.shell_completion and (text := completion.script(flags.overrides)) is not None:
+            print(text)
+            return errors.DONE
         sources = Sources.asked_for(flags)
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), sources, swept))
+        start(
+            flags,
+            sources,
+            _job(failures, sources, len(jobs)),
+            _sweep(jobs, tuple(flags.overrides), sources, swept),
+        )
     except errors.TedgError as error:
         _complain(_again(error, failures, len(jobs)))
         return error.exit_code
@@ -74,6 +85,10 @@ def _again(error: Exception, failures: list[Exception], jobs: int) -> str:
 
 def _tell(text: str) -> None:
     print(inert(text), file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(folded(inert(text)), flush=True)
 
 
 def _complain(message: str) -> None:
@@ -114,6 +129,8 @@ def _validate(flags: Namespace, sources: Sources) -> list[Composed]:
         jobs = compose_all(flags.overrides, flags.multirun, sources, composing)
     finally:
         composing.close()
+    for job in jobs:
+        require_package(job.config.logger)
     _try_own_parts(jobs)
     return jobs
 
@@ -155,15 +172,17 @@ def _sweep(
     return sweep
 
 
-def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], Any]:
+def _job(failures: list[Exception], sources: Sources, jobs: int) -> Callable[[DictConfig], Any]:
     """What Hydra calls for each job; each failure is printed when it happens and kept in `failures`."""
 
     def job(cfg: DictConfig) -> Any:
         from tedg.run.app import run as run_app  # imports torch
 
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        hydra = HydraConfig.get()
+        sweep = hydra.mode == RunMode.MULTIRUN
+        cell = f"{hydra.job.num + 1} of {jobs}" if sweep else ""
         try:
-            return run_app(from_hydra(cfg, sources), say=lambda text: print(inert(text), flush=True))
+            return run_app(from_hydra(cfg, sources), say=_say, cell=cell)
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None

@@ -49,6 +49,10 @@ def test_a_run_leaves_everything_that_names_it(compose_tiny: Compose, tmp_path: 
     assert session["threads"] == 1
     assert len(session["code"]) == 64
     assert said.has(f"results in {result.run_dir}")
+    for command in ("evaluate", "replay"):
+        assert said.has(f"{sys.executable} -m tedg.{command} {result.run_dir}")
+    for command in ("compare", "report"):
+        assert said.has(f"{sys.executable} -m tedg.{command} {result.run_dir.parent}")
     assert said.has("python -m tedg.train env=fake")
     assert not list(result.run_dir.glob("*.tmp-*"))
 

@@ -35,7 +35,7 @@ GOOD: dict[str, Any] = {
     "train/initial_log_ratio": 1e-8,
     "router/entropy": 1.3,
     "router/usage_entropy": 1.38,
-    "loss/entropy": 2.5,
+    "policy/entropy": 2.5,
     "attention/sparsity": 1 - KEPT / KEYS,
     "attention/effective_keys": 12.0,
     **{f"router/usage_{k}": 0.25 for k in range(4)},
@@ -121,7 +121,7 @@ def test_a_healthy_run_passes_every_line() -> None:
         ("ratio 1", {"series": {"train/initial_log_ratio": [0.0] * 11 + [2e-5]}}, "device=cpu"),
         ("every expert", {"changed": {"router/usage_2": 0.019}}, "stage.load_balance_coef=0.05"),
         ("router entropy", {"changed": {"router/entropy": 0.06}}, "stage.alpha_entropy_coef=[0.2,0.2]"),
-        ("policy entropy", {"changed": {"loss/entropy": 0.3}}, "stage.entropy_coef="),
+        ("policy entropy", {"changed": {"policy/entropy": 0.3}}, "stage.entropy_coef="),
         ("attention sparsity", {"changed": {"attention/sparsity": 0.98}}, "fusion.gate.keep=0.5"),
         ("effective keys", {"changed": {"attention/effective_keys": 1.01}}, "stage.learning_rate="),
         (
@@ -149,7 +149,7 @@ def test_one_bad_figure_fails_its_line_alone_and_names_an_override(
     ("name", "key", "border"),
     [
         ("router entropy", "router/entropy", math.log(4)),
-        ("policy entropy", "loss/entropy", math.log(23)),
+        ("policy entropy", "policy/entropy", math.log(23)),
         ("effective keys", "attention/effective_keys", KEPT),
     ],
 )
@@ -307,7 +307,7 @@ def test_trends_and_differences_by_hand() -> None:
 
 def test_every_remedy_is_an_override_of_a_run() -> None:
     """Whoever follows a remedy meets no misspelt key."""
-    idle = {"router/usage_0": 0.0, "router/entropy": 0.0, "loss/entropy": 0.0, "attention/sparsity": 1.0}
+    idle = {"router/usage_0": 0.0, "router/entropy": 0.0, "policy/entropy": 0.0, "attention/sparsity": 1.0}
     sick = records(
         changed={
             **idle,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -19,7 +20,7 @@ METRICS = {
     "rollout/mean_score": 9.25,
     "rollout/best_score": 31.0,
     "rollout/deepest": 3.0,
-    "loss/entropy": 2.914,
+    "policy/entropy": 2.914,
     "train/kl": 0.00412,
     "router/usage_0": 0.4,
     "router/usage_1": 0.3,
@@ -53,7 +54,7 @@ def test_plain_line_by_hand():
     assert out.getvalue().splitlines() == [
         "run         outputs/x",
         "parameters  vision 1,234",
-        "update 1 | warmup | 4,096 steps | 25.0% | eta unknown | 1,843 steps/s | "
+        "update 1 | warmup | 4,096 steps | 25.0% | time left unknown | 1,843 steps/s | "
         "env 50% policy 25% learning 25% | return 8.1 | score 9.2 | depth 3 | entropy 2.91 | kl 0.0041 | "
         "experts 40%/30%/20%/10% | saved 1m15s ago",
     ]
@@ -107,23 +108,22 @@ def test_time_left():
     clock = Clock()
     pace = Pace(clock)
     pace.see(0.5)  # a resumed run: its earlier half says nothing about this process's pace
-    assert pace.eta() == "unknown"
+    assert pace.left() == "time left unknown"
     clock.now += 100
     pace.see(0.6)
-    assert pace.eta() == "6m40s"
+    assert pace.left() == "6m40s left"
     clock.now += 36000
     pace.see(0.61)
-    assert pace.eta().endswith("m")
-    assert "h" in pace.eta()
+    assert re.fullmatch(r"\d+h\d\dm left", pace.left())
     pace.see(1.0)
-    assert pace.eta() == "0s"
+    assert pace.left() == "0s left"
 
 
 def test_missing_figures_are_left_out():
     out = io.StringIO()
     plain = PlainConsole(out)
     plain.update(Progress(1, "finetune", 10, 0, 0.0, {"train/kl": None, "rollout/deepest": 2.0}, {}))
-    assert "update 1 | finetune | 10 steps | 0.0% | eta unknown | depth 2" in out.getvalue()
+    assert "update 1 | finetune | 10 steps | 0.0% | time left unknown | depth 2" in out.getvalue()
     LiveConsole(Terminal(file=io.StringIO())).update(Progress(1, "finetune", 10, 0, 0.0, {}, {}))
 
 
@@ -183,12 +183,12 @@ def test_panel_shows_everything():
         "1,843 steps/s, env 50% policy 25% learning 25%",
         "return 8.1, score 9.2, best score 31, depth 3",
         "entropy 2.91, kl 0.0041",
-        "██░░░░ 40%",
+        "██████░░░░░░░░ 40%",
         "effective keys 20.5",
         "none yet",
         "0s ago",
         "resumed [after] update 3",
-        "warning: experts [0, 1] do not specialise",
+        "experts [0, 1] do not specialise",
     ):
         assert part in text
     assert live.warnings == ["experts [0, 1] do not specialise"]
@@ -197,7 +197,7 @@ def test_panel_shows_everything():
 
 def test_panel_without_unicode():
     text, _ = draw(lambda live: live.update(progress()), encoding="ascii")
-    assert "##.... 40%" in text
+    assert "######........ 40%" in text
 
 
 def test_a_lost_terminal_never_stops_a_run():

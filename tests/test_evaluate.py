@@ -34,6 +34,7 @@ from tedg.signals import StopFlag
 from tedg.store.conditions import Condition, in_words, read_condition
 from tedg.store.games import read_games, read_table, write_games
 from tedg.store.record import read_record
+from tedg.study.played import Row, lines
 
 # Four updates of 64 env steps: warmup until 51, transition until 154, finetune until the end.
 SETTINGS = (*TINY, *FASTEST, "stage=curriculum", "budget.env_steps=256", "eval.milestones=[100,200]")
@@ -335,3 +336,15 @@ def test_on_nethack(
         "after 100 of 256 env steps",
         "last weights at a budget of 128 env steps",
     ]
+
+
+def test_what_many_runs_say_alike_is_said_once() -> None:
+    told = {
+        "games": 1, "mean_score": 1.0, "low": None, "high": None, "median_score": 1.0,
+        "mean_length": 1.0, "deaths": 0,
+    }  # fmt: skip
+    many = [
+        Row(f"run{n}", "policy", "last", "sample", 10, "last weights", "warmup", "t", told) for n in range(4)
+    ]
+    assert list(lines(many))[-1] == "4 runs: last weights, under the settings of stage warmup"
+    assert list(lines(many[:2]))[-1] == "run0, run1: last weights, under the settings of stage warmup"

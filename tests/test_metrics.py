@@ -1,4 +1,4 @@
-"""Tables on disk: valid JSON, torn lines, resumes, and a mirror that cannot stop a run."""
+"""Tables on disk: valid JSON, torn lines and resumes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from tedg.config.run_config import LoggerConfig
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
 from tedg.store.runlog import RunLog
 from tedg.store.tables import EPISODE_COLUMNS, EpisodesLog, MetricsLog, read_episodes, read_metrics
-from tedg.store.tensorboard import TensorBoardMirror
 
 EPISODE = EpisodeEnd(
     env=3, seed=17, length=500, episode_return=12.25, score=13.0, depth=2, turns=480, end="truncated"
@@ -156,46 +156,6 @@ def test_a_foreign_episodes_file_is_refused(tmp_path):
     assert path.read_text() == "a,b\n1,2\n"
 
 
-def test_tensorboard_holds_the_finite_numbers(tmp_path):
-    from tensorboardX.proto.event_pb2 import Event
-
-    warnings = []
-    mirror = TensorBoardMirror(tmp_path / "tb", warnings.append, resume_step=5)
-    mirror.write(10, {"train/kl": 0.5, "bad": float("nan"), "none": None, "text": "x", "update": 1})
-    mirror.close()
-    mirror.write(20, {"train/kl": 0.1})
-    assert warnings == []
-    (path,) = (tmp_path / "tb").iterdir()
-    events, content = [], path.read_bytes()
-    while content:
-        size = int.from_bytes(content[:8], "little")
-        events.append(Event.FromString(content[12 : 12 + size]))
-        content = content[16 + size :]
-    assert [event.step for event in events] == [0, 5, 10]
-    assert {v.tag: v.simple_value for v in events[2].summary.value} == {"train/kl": 0.5, "update": 1.0}
-
-
-def test_a_broken_mirror_warns_once_and_turns_off(tmp_path, monkeypatch):
-    from tensorboardX.event_file_writer import EventsWriter
-
-    def full(self, event):
-        self.close()
-        raise OSError("No space left on device")
-
-    warnings = []
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    TensorBoardMirror(blocked, warnings.append).write(1, {"x": 1.0})
-    assert len(warnings) == 1
-    mirror = TensorBoardMirror(tmp_path / "tb", warnings.append)
-    monkeypatch.setattr(EventsWriter, "write_event", full)
-    for step in range(50):
-        mirror.write(step, {"x": 1.0})
-    mirror.close()
-    assert len(warnings) == 2
-    assert "training goes on" in warnings[1]
-
-
 def test_a_resumed_run_log_equals_an_unbroken_one(tmp_path):
     def record(log, updates):
         for update in updates:
@@ -205,13 +165,13 @@ def test_a_resumed_run_log_equals_an_unbroken_one(tmp_path):
         log.close()
 
     warnings = []
-    record(RunLog(tmp_path / "a", 0, 0, False, warnings.append), range(1, 8))
+    record(RunLog(tmp_path / "a", 0, 0, LoggerConfig(tensorboard=False), warnings.append), range(1, 8))
     # Killed after update 5, its checkpoint was after update 3; killed again before any other.
-    record(RunLog(tmp_path / "b", 0, 0, True, warnings.append), range(1, 6))
+    record(RunLog(tmp_path / "b", 0, 0, LoggerConfig(tensorboard=True), warnings.append), range(1, 6))
     with (tmp_path / "b" / "metrics.jsonl").open("a") as torn:
         torn.write('{"update": 6, "tr')
-    record(RunLog(tmp_path / "b", 3, 30, True, warnings.append), range(4, 6))
-    record(RunLog(tmp_path / "b", 3, 30, True, warnings.append), range(4, 8))
+    record(RunLog(tmp_path / "b", 3, 30, LoggerConfig(tensorboard=True), warnings.append), range(4, 6))
+    record(RunLog(tmp_path / "b", 3, 30, LoggerConfig(tensorboard=True), warnings.append), range(4, 8))
     for name in ("metrics.jsonl", "episodes.csv", "timing.jsonl"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert read_metrics(tmp_path / "a" / "metrics.jsonl")[0] == {

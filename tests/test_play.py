@@ -264,7 +264,7 @@ def test_a_run_is_found_by_directory_name_or_id(
     name = run_dir.name
     for named in (run_dir, f"outputs/{name}", name, name.rpartition("-")[2]):
         assert find_run(named).resolve() == run_dir.resolve()
-    with pytest.raises(ConfigError, match=f"did you mean {name}"):
+    with pytest.raises(ConfigError, match=f"did you mean outputs/{name}"):
         find_run(name[:-1])
     with pytest.raises(ConfigError, match=f"did you mean outputs/{name}"):
         find_run(f"output/{name}")

@@ -152,7 +152,7 @@ def test_training_is_told_by_a_hundred_means(root: Path, run_dir: Path) -> None:
     assert training([], 0) == Training()
     own = make_record(run_dir).training
     assert (own.env_steps, own.stages) == ((64, 128), (("warmup", 0),))
-    assert {"router/usage_3", "train/kl", "gradient/router", "loss/entropy"} <= own.figures.keys()
+    assert {"router/usage_3", "train/kl", "gradient/router", "policy/entropy"} <= own.figures.keys()
 
 
 def test_first_episodes_are_those_of_the_result(run_dir: Path) -> None:

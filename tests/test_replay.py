@@ -253,7 +253,7 @@ def test_what_cannot_be_shown_is_refused(
     text = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(text.replace("task: NetHackScore", "task: NetHackGold"))
     for arguments, right in (
-        ([mine[:-1]], f"there is no run {mine[:-1]}, here or in outputs or multirun; did you mean {mine}?"),
+        ([mine[:-1]], f"there is no run {mine[:-1]}, here or in outputs or multirun; did you mean {mine}"),
         ([f"../{folder}"], f"../{folder} is a folder of runs, name one of them: {mine}"),
         ([mine, "--against", "nobody"], "there is no run nobody"),
         ([mine, "--against", str(other)], "the runs play NetHackScore and NetHackGold: no game is the same"),

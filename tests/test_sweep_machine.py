@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
+from support.screens import Screen
 from support.sweeps import jobs
 
 from tedg.sweep import machine
@@ -92,12 +93,20 @@ def cells(tmp_path: Path) -> list[Cell]:
 
 def test_time_left_counts_what_was_trained_today(cells: list[Cell]) -> None:
     now = [0.0]
+    cells[0].earlier_attempts = 1
     left = TimeLeft(cells[:4], lambda: now[0])
     assert left.text() == "unknown"
     cells[0].fraction = 0.5  # it went on from there: nothing was gained yet
     assert left.text() == "unknown"
     now[0], cells[0].fraction = 10.0, 0.6
     assert left.text() == "2m20s"  # 0.4 of this one and another whole one, a tenth in 10 s
+
+
+def test_the_first_line_of_a_new_cell_counts_as_todays_pace(cells: list[Cell]) -> None:
+    now = [0.0]
+    left = TimeLeft(cells[:2], lambda: now[0])
+    now[0], cells[0].fraction = 10.0, 0.8  # short cells tell little before they end
+    assert left.text() == "2s"
 
 
 def test_a_live_table_shows_the_most_interesting_rows_and_all_at_the_end(cells: list[Cell]) -> None:
@@ -115,6 +124,16 @@ def test_a_live_table_shows_the_most_interesting_rows_and_all_at_the_end(cells: 
     assert "seed=29" in file.getvalue()
     file.close()
     display.say("the terminal is gone")
+
+
+def test_names_of_logs_are_left_out_where_they_would_be_broken(cells: list[Cell]) -> None:
+    screen = Screen(80, 24)
+    display = LiveDisplay(cells[:6], screen.terminal)
+    display.close()
+    lines = screen.lines()
+    assert [line.split()[0] for line in lines[:7]] == ["cell", *(f"seed={n}" for n in range(6))]
+    assert "log" not in lines[0]
+    assert str(cells[0].log.parent) in "".join(lines[7:])
 
 
 def test_a_log_has_a_line_about_the_sweep_now_and_then(

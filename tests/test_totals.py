@@ -14,6 +14,7 @@ from support.settings import FASTEST
 from support.stand_ins import FakeTraining, Lines
 
 from tedg.config.compose import Composed
+from tedg.config.run_config import LoggerConfig
 from tedg.errors import StorageError
 from tedg.files import write_json
 from tedg.run import app
@@ -92,18 +93,27 @@ def test_tensorboard_draws_a_stage_where_its_parent_ended(
 ) -> None:
     drawn: list[int | None] = []
 
-    class Mirror:
-        def __init__(self, directory: Path, warn: Any, resume_step: int | None) -> None:
+    class Drawn:
+        def __init__(self, directory: Path, resume_step: int | None) -> None:
             drawn.append(resume_step)
 
-        def write(self, step: int, row: Any) -> None:
+        def write(self, step: int, wall_time: float, figures: Any) -> None:
             drawn.append(step)
 
-    monkeypatch.setattr("tedg.store.runlog.TensorBoardMirror", Mirror)
-    RunLog(tmp_path, 0, 0, True, print).append(1, 10, {"total_env_steps": 40}, {}, [])
-    RunLog(tmp_path, 1, 10, True, print).append(2, 20, {"total_env_steps": 50}, {}, [])
-    RunLog(tmp_path / "alone", 0, 0, True, print).append(1, 10, {}, {}, [])
-    assert drawn == [None, 40, 41, 50, None, 10]
+        def close(self) -> None:
+            pass
+
+    def record(run_dir: Path, update: int, total: dict[str, int]) -> None:
+        log = RunLog(run_dir, update, 10 * update, LoggerConfig(tensorboard=True), print)
+        log.append(update + 1, 10 * (update + 1), total, {}, [])
+        log.note_held_out({"policy": {"mean_score": 1.0}})
+        log.close()
+
+    monkeypatch.setattr("tedg.store.runlog.TensorBoard", Drawn)
+    record(tmp_path, 0, {"total_env_steps": 40})
+    record(tmp_path, 1, {"total_env_steps": 50})
+    record(tmp_path / "alone", 0, {})
+    assert drawn == [None, 40, 40, 41, 50, 50, None, 10, 10]
     progress = Progress(1, "finetune", 10, 1, 0.5, {"total_env_steps": 1040}, {})
     assert steps(progress) == "10 steps (1,040 in all)"
     assert steps(replace(progress, metrics={})) == "10 steps"

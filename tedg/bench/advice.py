@@ -51,8 +51,11 @@ def choose(tried: Sequence[Tried], free_bytes: int) -> Advice:
 
 
 def clearly_faster(one: Tried, other: Tried) -> bool:
-    """Whether no round of the one is as slow as any of the other, and the means differ by `LEAST_GAIN`."""
-    return min(one.rounds) > max(other.rounds) and one.rate >= (1 + LEAST_GAIN) * other.rate
+    """Whether the slowest round of the one is by `LEAST_GAIN` above the fastest of the other.
+
+    So one disturbed round, which slows a single measurement by half, cannot decide.
+    """
+    return min(one.rounds) >= (1 + LEAST_GAIN) * max(other.rounds)
 
 
 def cells_that_fit(free_bytes: int, cell_bytes: int) -> int:

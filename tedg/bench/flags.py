@@ -16,32 +16,42 @@ PARTS = {
     "env": "games alone, random legal actions, every feature computed",
     "policy": "acting alone, at the batch of one group of environments",
     "learner": "updates alone, on a stored rollout",
-    "end-to-end": "rollout and update in turn, with the split of the time and the memory of all processes",
+    "end-to-end": "rollout and update in turn: speed, where the time goes, memory",
     "scaling": "end to end over num_envs and num_workers, for the first variant",
-    "limit": "counted FLOPs, the machine's matrix and NLE rates, and the share reached end to end",
+    "limit": "counted FLOPs, rates of the machine, and the share reached",
 }
 
 _ABOUT = """\
-Measure how fast training is: its parts, the whole, and the share of what the machine allows.
+Measure how fast training is: its parts, the whole, and how much of what the
+machine allows that is. Nothing else should run meanwhile.
 
-Variants are every fusion with every vision, the configuration's own choice first. Overrides are those of
-tedg.train; they choose variants where they name a group or list values, as in fusion=concat,cross_attn.
-Each measurement is a process of its own, variants take turns, and tables show medians over the rounds.
+It measures every fusion with every vision, the configuration's own choice
+first. Overrides are those of tedg.train, and choose variants where they name a
+group or list values, as in fusion=concat,cross_attn. Each measurement is a
+process of its own, variants take turns, and tables show medians over the
+rounds.
 
---advise trains one configuration under few settings instead, and says which threads and env.num_workers are
-best for one run here, and how many cells of a sweep to train at once. Nothing else should run meanwhile."""
+--advise trains one configuration under a few settings instead. It says which
+threads and env.num_workers are best for one run on this machine, and how many
+cells of a sweep to train at once."""
 
 _MORE = """\
 examples:
-  python -m tedg.bench --quick                                a first look, in minutes
-  python -m tedg.bench --advise fusion=concat                 settings for this machine, in about a minute
-  python -m tedg.bench --only end-to-end vision=glyph         the fusions against each other
-  python -m tedg.bench --only env --num-envs 64,256 --json env.json
+  a first look, in minutes:
+    python -m tedg.bench --quick
+  settings for this machine, in about a minute:
+    python -m tedg.bench --advise fusion=concat
+  the fusions against each other:
+    python -m tedg.bench --only end-to-end vision=glyph
+  games alone, in two sizes:
+    python -m tedg.bench --only env --num-envs 64,256 --json env.json
 
 exit codes:
-  0 done   1 some measurements failed, the others are shown   2 wrong usage or configuration
-  4 the JSON file could not be written
-  130, 143 stopped by Ctrl-C or SIGTERM (the JSON file holds what was finished)"""
+  0         done
+  1         some measurements failed; the others are shown
+  2         wrong usage or configuration
+  4         the JSON file could not be written
+  130, 143  stopped by Ctrl-C or SIGTERM (the JSON file holds what was finished)"""
 
 
 @dataclass(frozen=True, slots=True)

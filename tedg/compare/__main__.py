@@ -15,12 +15,17 @@ from tedg.files import write_text
 from tedg.inert import inert
 
 _MORE = """\
-STUDY is the name of a folder in --root or in --experiments (kept runs), or a directory of runs. A contrast of
-a plan has its verdict by all planned seeds; one without a plan is exploratory; one outside of the plan has
-figures and no verdict. docs/comparing.md says how a verdict comes about.
+A contrast that is planned has a verdict once all planned seeds are there. In a
+study without a plan verdicts are exploratory. A contrast outside of the plan
+has figures and no verdict. docs/comparing.md says how a verdict comes about.
+
+example:
+  python -m tedg.compare v3_vs_v4
 
 exit codes:
-  0 a report was made   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""
+  0  a report was made
+  2  wrong usage, or nothing can be compared yet
+  4  a file cannot be read or written"""
 
 
 def main() -> None:
@@ -66,20 +71,22 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.compare",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="Which arm of a study is better? Runs are paired by seed.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(parser)
     other = parser.add_mutually_exclusive_group()
     other.add_argument(
-        "--power", action="store_true", help="STUDY is a pilot: seeds and hours that --detect takes"
+        "--power",
+        action="store_true",
+        help="take STUDY as a pilot: how many seeds and hours does --detect take?",
     )
     other.add_argument(
-        "--aa", metavar="ARM", help="this arm against itself: how often is it better or worse?"
+        "--aa", metavar="ARM", help="compare this arm with itself: how often is it better or worse?"
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="write everything to FILE too, with performance profiles"
+        "--json", metavar="FILE", help="also write everything to FILE, with performance profiles"
     )
     return parser
 

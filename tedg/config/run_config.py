@@ -242,10 +242,20 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WandbConfig:
+    """Where on Weights & Biases a run is shown."""
+
+    project: str
+    entity: str | None
+    mode: Literal["online", "offline"]
+
+
+@dataclass(frozen=True, slots=True)
 class LoggerConfig:
     """Mirrors of metrics.jsonl."""
 
     tensorboard: bool
+    wandb: WandbConfig | None = None  # which the first versions did not have
 
 
 @dataclass(frozen=True, slots=True)

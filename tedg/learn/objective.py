@@ -70,6 +70,10 @@ class Evaluation:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+# Terms that are weighed, and no losses.
+_ENTROPIES = {"entropy": "policy/entropy", "alpha_entropy": "router/soft_entropy"}
+
+
 def clipped_policy_loss(
     log_ratio: Float[Tensor, " batch"], advantage: Float[Tensor, " batch"], clip_range: float
 ) -> Float[Tensor, ""]:
@@ -85,7 +89,10 @@ def objective_terms(
     config: PPOConfig,
     alignment_target: Float[Tensor, "B K"] | None,
 ) -> dict[str, Tensor]:
-    """Every loss of a minibatch by name, unweighted; without the alignment where there is no target."""
+    """Every loss and entropy of a minibatch by name, unweighted.
+
+    The alignment is left out where there is no target.
+    """
     advantage = targets.advantage
     advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
     log_alpha = torch.log_softmax(now.router_logits, dim=-1)
@@ -107,6 +114,11 @@ def objective_terms(
         "alpha_entropy": losses.alpha_entropy(log_alpha),
         **auxiliary_terms(readings),
     }
+
+
+def figure_of(term: str) -> str:
+    """The name under which a term of the objective is logged."""
+    return _ENTROPIES.get(term, f"loss/{term}")
 
 
 def auxiliary_terms(readings: losses.Readings) -> dict[str, Tensor]:

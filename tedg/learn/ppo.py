@@ -19,7 +19,7 @@ from tedg.learn.capture import Capture, Function, Plain
 from tedg.learn.held import Held, HeldSettings
 from tedg.learn.ledger import Ledger
 from tedg.learn.normalise import ReturnNormaliser
-from tedg.learn.objective import Targets, objective_terms, weighted_total
+from tedg.learn.objective import Targets, figure_of, objective_terms, weighted_total
 from tedg.learn.parameters import FlatParameters
 from tedg.learn.rollout import Rollout, advantages
 from tedg.learn.shards import Inputs, Shards
@@ -102,6 +102,7 @@ class Learner:
         self._sizes: list[int] = []  # of the minibatches of an epoch
         self._first = torch.zeros(1, dtype=torch.int64, device=value.device)  # place of the next minibatch
         self._ledger = Ledger(0, value.detach())
+        self._terms: dict[str, str] = {}  # of the objective, by the figures that tell them
         self._probe: PolicyOutput | None = None  # states of a minibatch before the first gradient step
 
     @property
@@ -257,7 +258,8 @@ class Learner:
         ratio = log_ratio.exp()
         figures = self._clip()
         figures["log_ratio"] = log_ratio.abs().mean()
-        figures |= {f"loss/{name}": value.detach() for name, value in {**terms, "total": total}.items()}
+        figures |= {figure_of(name): value.detach() for name, value in {**terms, "total": total}.items()}
+        self._terms = {figure_of(name): name for name in terms}
         figures["train/kl"] = (ratio - 1 - log_ratio).mean()
         figures["train/clip_fraction"] = ((ratio - 1).abs() > self.config.clip_range).to(ratio.dtype).mean()
         self._ledger.note(figures)
@@ -288,9 +290,8 @@ class Learner:
     def _fault(self, figures: Mapping[str, Tensor]) -> str | None:
         """What was wrong with the minibatches, beginning with the first that was."""
         finite = {name: values.isfinite().tolist() for name, values in figures.items()}
-        names = [name for name in figures if name.startswith("loss/") and name != "loss/total"]
         for row in range(len(finite["gradient/norm"])):
-            if bad := [name.removeprefix("loss/") for name in names if not finite[name][row]]:
+            if bad := [term for name, term in self._terms.items() if not finite[name][row]]:
                 return f"loss {', '.join(bad)} is not finite"
             if not finite["gradient/norm"][row]:
                 return "gradient is not finite"

@@ -46,7 +46,7 @@ class Recorder:
         self.seconds = 0.0  # spent on the last update
         if not update:
             _require_new(run_dir, self._every)
-        self._log = RunLog(run_dir, update, env_steps, config.logger.tensorboard, warn)
+        self._log = RunLog(run_dir, update, env_steps, config.logger, warn)
 
     def note(
         self,
@@ -82,8 +82,12 @@ class Recorder:
         self._save(scheduled)
         self._saved = update
 
+    def note_held_out(self, players: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show the figures of held-out games, by player, where the curves are shown."""
+        self._log.note_held_out(players)
+
     def close(self) -> None:
-        """Close the tables."""
+        """Close the tables, and wait some seconds for trackers."""
         self._log.close()
 
 

@@ -123,8 +123,8 @@ class Trainer:
 
     def close(self) -> None:
         """Release games, files and the console."""
+        self.recorder.close()  # may warn
         self.console.close()
-        self.recorder.close()
         self.learner.close()
         self.env.close()
 
@@ -171,7 +171,7 @@ class Trainer:
         parts = parameters_per_part(self.policy)
         return {
             "run": str(self.run_dir),
-            "device": f"{self.device}, {self.threads} threads",
+            "device": f"{self.device}, {self.threads} thread{'s' * (self.threads > 1)}",
             "stages": " -> ".join(stage.name for stage in self.stages),
             "budget": f"{self.budget.total:,} {self.budget.unit.replace('_', ' ')}",
             "parameters": ", ".join(f"{part} {count:,}" for part, count in parts.items()),
@@ -337,14 +337,19 @@ class Trainer:
         settings = last.settings(last.end)
         self.env.close()  # its memory is better spent on the held-out games
         self.console.note("evaluating on held-out games")
+        asked = asked_games(self.config.eval)
+        for player, seeds in asked.items():
+            if seeds:
+                self.console.played(player, 0, len(seeds))
         games, seen = evaluate_all(
             self.config, self.policy, settings, self.device, self.capture, self.stop, self.console.played
         )
         write_games(self.run_dir, games)
-        evaluation = summaries(games, asked_games(self.config.eval)) if games else {}
+        evaluation = summaries(games, asked) if games else {}
         for player, summary in evaluation.items():
             if summary["lost"]:
                 self.console.warn(f"{summary['lost']} held-out games of {player} were lost and do not count")
+        self.recorder.note_held_out(evaluation)
         states = seen.before.select(self.policy.inputs)
         seed = self.config.seed
         generator, own = torch.Generator(self.device).manual_seed(seed), torch.Generator().manual_seed(seed)

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from tedg.replay.choose import Kind
 
 _MORE = """\
-RUN is the directory of a run that has ended, or its name or id in outputs/ or in a study of multirun/. The
-game is played again with its last weights, as python -m tedg.evaluate plays it. The page is one file that
-needs no network; docs/replay.md says how to read it.
+The game is played again with the run's last weights, as python -m tedg.evaluate
+plays it. The page is one file that needs no network; docs/replay.md explains
+what it shows.
+
+examples:
+  python -m tedg.replay outputs/cross_attn-warmup-s0-9d25f8a4e1 --best
+  python -m tedg.replay 9d25f8a4e1 --seed 500003 --against 5f0c2b7e11
 
 exit codes:
-  0 it was written   2 wrong usage, or a run that cannot play   4 a file cannot be read or written
-  130, 143 stopped: nothing was written"""
+  0         the page was written
+  2         wrong usage, or a run that cannot play
+  4         a file cannot be read or written
+  130, 143  stopped; nothing was written"""
 
 
 def main() -> None:
@@ -54,12 +60,12 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.replay",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="Write a game of a trained policy as a page to watch, step by step.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("run", metavar="RUN")
+    add("run", metavar="RUN", help="a run's directory, or its name or id in outputs/ or multirun/")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--seed", type=int, metavar="N", help="the game's seed (default: eval.first_seed of the run)"

@@ -14,12 +14,16 @@ from tedg.files import kept_in, unwritable
 from tedg.inert import inert
 
 _MORE = """\
-STUDY is the name of a folder in --root or in --experiments (kept runs), or a directory of runs. The verdicts
-are those of python -m tedg.compare with the same flags. docs/reading-a-report.md says what each figure says
-and does not say.
+The verdicts are those of python -m tedg.compare with the same flags.
+docs/reading-a-report.md explains every figure.
+
+example:
+  python -m tedg.report v3_vs_v4
 
 exit codes:
-  0 it was written   2 wrong usage, or nothing can be compared yet   4 a file cannot be read or written"""
+  0  the report was written
+  2  wrong usage, or nothing can be compared yet
+  4  a file cannot be read or written"""
 
 
 def main() -> None:
@@ -75,17 +79,15 @@ def _place(study: Path, experiments: Path, out: str | None) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.report",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="Write a study as a page to read, to print and to cite from, verdict first.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(parser)
     parser.add_argument(
-        "--out", metavar="DIR", help="folder of the report (default: report/ in the study's folder)"
+        "--out", metavar="DIR", help="where the report goes (default: report/ in the study's folder)"
     )
-    parser.add_argument(
-        "--reported", metavar="FILE.json", help="figures reported elsewhere, to show beside these"
-    )
+    parser.add_argument("--reported", metavar="FILE.json", help="figures from elsewhere to show beside these")
     return parser
 
 

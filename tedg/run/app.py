@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tedg.processes import WorkerError
 from tedg.run.held_out import known_and_missing
 from tedg.run.identity import command
 from tedg.run.kept import show_kept
+from tedg.run.next_steps import after_a_run, title
 from tedg.run.provenance import code_digest, session
 from tedg.run.record import keep_record
 from tedg.run.starts import Start, place
@@ -51,8 +53,8 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
-    """Start, resume, or only show the run that a configuration names.
+def run(composed: Composed, train: Train | None = None, say: Say = _say, cell: str = "") -> Result:
+    """Start, resume, or only show the run that a configuration names; `cell` is `2 of 12` in a sweep.
 
     A finished run is shown and left alone. A half-done one goes on from its newest checkpoint, and keeps the
     start it began with. Raises ConfigError (also when another process owns the run), Stopped (everything is
@@ -64,7 +66,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
     start, run_dir = place(composed)
     done = read_result(run_dir)
     if done is not None:
-        return _show(config, start, run_dir, done, say)
+        return _show(composed, start, run_dir, done, say)
     if start.kept is not None:
         return Result(start.run_id, start.kept, show_kept(config, start.kept, say), trained=False)
     require_room(config, device)
@@ -73,17 +75,24 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
         done = read_result(run_dir)  # by a process that owned it until now
         if done is None:
             now = session(str(device), learner_threads(config))
-            values = _train_to_the_end(composed, start, run_dir, now, train or _train, say)
+            train = train or partial(_train, title(composed, cell))
+            values = _train_to_the_end(composed, start, run_dir, now, train, say)
     if done is not None:  # shown when it is no longer owned: whoever plays more games owns it for that time
-        return _show(config, start, run_dir, done, say)
+        return _show(composed, start, run_dir, done, say)
     for line in result_lines(values):
         say(line)
     failed = _check(config, run_dir, values, say)
     keep_record(run_dir, say)
-    say(f"results in {run_dir}\nthe same command shows them again: {command(composed)}")
+    _say_next(composed, run_dir, say)
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, values, trained=True)
+
+
+def _say_next(composed: Composed, run_dir: Path, say: Say) -> None:
+    say(f"results in {run_dir}")
+    for line in after_a_run(composed, run_dir):
+        say(line)
 
 
 def _train_to_the_end(
@@ -176,7 +185,8 @@ def _check(config: RunConfig, run_dir: Path, values: Mapping[str, Any], say: Say
     return CheckFailed(f"{run_dir}: {report.failed} of {len(report.lines)} lines of the check failed")
 
 
-def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
+def _show(composed: Composed, start: Start, run_dir: Path, done: dict[str, Any], say: Say) -> Result:
+    config = composed.config
     known, missing = known_and_missing(config, run_dir, done)
     rest = "more held-out games are asked for than were played" if missing else "nothing to do"
     say(f"run {start.run_id} in {run_dir} is {done['status']} already; {rest}")
@@ -190,6 +200,7 @@ def _show(config: RunConfig, start: Start, run_dir: Path, done: dict[str, Any], 
     failed = _check(config, run_dir, done, say)
     if done["status"] == "diverged":
         raise DivergedError(f"{run_dir} diverged: {done.get('reason')}", done)
+    _say_next(composed, run_dir, say)
     if failed is not None:
         raise failed
     return Result(start.run_id, run_dir, done, trained=False)
@@ -224,8 +235,10 @@ def _with_all_games(
     return done
 
 
-def _train(config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag) -> dict[str, Any]:
+def _train(
+    title: str, config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag
+) -> dict[str, Any]:
     from tedg.learn.trainer import train
     from tedg.watch.console import make_console
 
-    return train(config, run_dir, weights_of, make_console(), stop)
+    return train(config, run_dir, weights_of, make_console(title), stop)

@@ -17,9 +17,9 @@ _COLUMNS = (
     *("router/entropy", "router/usage_entropy", "router/specialisation", "router/dead_experts"),
     *("attention/sparsity", "attention/sparsity_0.01", "attention/effective_keys", "attention/entropy"),
     "attention/kept_similarity",
-    *("loss/entropy", "train/kl", "train/clip_fraction", "train/explained_variance"),
+    *("policy/entropy", "train/kl", "train/clip_fraction", "train/explained_variance"),
     *("gradient/norm", "gradient/W_Q", "gradient/W_K", "gradient/router"),
-    *("loss/value", "loss/alignment", "loss/alpha_entropy", "loss/load_balance", "loss/diversity"),
+    *("loss/value", "loss/alignment", "router/soft_entropy", "loss/load_balance", "loss/diversity"),
     *("loss/semantic", "loss/temporal", "loss/overlap"),
     *("rollout/episode_length", "rollout/deepest"),
 )

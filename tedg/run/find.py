@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tedg.errors import ConfigError
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean_path
 from tedg.store.rundir import CONFIG
 
 RUNS, STUDIES = Path("outputs"), Path("multirun")
@@ -34,5 +34,9 @@ def find_run(named: str | Path) -> Path:
         raise ConfigError(f"{name} is a folder of runs, name one of them: {', '.join(inside[:3])}{more}")
     if path.is_dir():
         raise ConfigError(f"{name} is no directory of a run: there is no {CONFIG} in it")
-    near = [str(one) if len(path.parts) > 1 else one.name for one in known.values()]
-    raise ConfigError(f"there is no run {name}, here or in {RUNS} or {STUDIES}{did_you_mean(name, near)}")
+    near = did_you_mean_path(name, map(str, (RUNS, *_studies())))
+    raise ConfigError(f"there is no run {name}, here or in {RUNS} or {STUDIES}{near}")
+
+
+def _studies() -> list[Path]:
+    return [path for path in STUDIES.iterdir() if path.is_dir()] if STUDIES.is_dir() else []

@@ -128,9 +128,13 @@ def sweep_command(sources: Sources, overrides: Sequence[str]) -> str:
 
 
 def _command(sources: Sources, sweep: bool, overrides: Sequence[str]) -> str:
-    parts = [*sources.flags, *(["-m"] if sweep else []), *overrides]
+    return tool_command("tedg.train", *sources.flags, *(["-m"] if sweep else []), *overrides)
+
+
+def tool_command(module: str, *parts: str) -> str:
+    """A command line of this interpreter, with the environment variables of tedg that are set."""
     variables = [f"{name}={shlex.quote(os.environ[name])}" for name in VARIABLES if os.environ.get(name)]
-    return " ".join([*variables, shlex.join([sys.executable, "-m", "tedg.train", *parts])])
+    return " ".join([*variables, shlex.join([sys.executable, "-m", module, *parts])])
 
 
 def parent_command(composed: Composed, *more: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -25,7 +26,7 @@ def environment() -> dict[str, Any]:
     `locked` is None where there is no lock to compare with. An installed version is None where the package
     is missing. PyTorch's CUDA packages are in no lock: PyTorch itself pins them.
     """
-    path = next((place for place in PLACES if place.is_file()), None)
+    path = lock()
     if path is None:
         return {"locked": None, "differs": {}}
     pins = locked_versions(path.read_text())
@@ -35,6 +36,11 @@ def environment() -> dict[str, Any]:
         if (installed := _installed(name)) != pins[name]
     }
     return {"locked": not differs, "differs": differs}
+
+
+def lock() -> Path | None:
+    """The lock's file; None where there is none."""
+    return next((place for place in PLACES if place.is_file()), None)
 
 
 def locked_versions(text: str) -> dict[str, str]:

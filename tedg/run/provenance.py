@@ -87,7 +87,7 @@ def session(device: str, threads: int) -> dict[str, Any]:
         "directory": str(Path.cwd()),
         "code": code,
         "training_code": training_code,
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": versions(),
         "environment": environment(),
@@ -120,7 +120,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The checkout's commit, with `+` appended where files differ from it; None outside a checkout."""
     if not (PACKAGE.parent / ".git").exists():
         return None

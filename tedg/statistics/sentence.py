@@ -122,11 +122,14 @@ def _more_seeds(found: Outlook, rules: Rules) -> str:
         return f"more than {power.MOST_PAIRS:,} seeds would be needed to detect {target}"
     if found.more == 0:
         return f"more seeds would serve only to detect less than {target}"
-    hours = f" ({points(found.hours)} hours at the measured speed)" if found.hours is not None else ""
+    takes = ""
+    if found.hours is not None:
+        long = f"{points(found.hours)} hours" if found.hours >= 1 else f"{points(60 * found.hours)} minutes"
+        takes = f" ({long} at the measured speed)"
     seeds = f"a new study of {found.pairs} seeds"
     if _goes_on(rules, found.pairs):
         seeds = f"{found.more} more seed{'s' * (found.more != 1)}"
-    return f"{seeds}{hours} would detect {target} with power {power.POWER}"
+    return f"{seeds}{takes} would detect {target} with power {power.POWER}"
 
 
 def points(value: float) -> str:

@@ -101,7 +101,7 @@ def latest(directory: Path, warn: Warn | None = None) -> Path | None:
     Each broken one on the way is named through `warn` (default: standard error). Raises StorageError
     when there are checkpoints and all are broken: to start from scratch then would lose work silently.
     """
-    found = _whole(directory)
+    found = finished(directory)
     for path in reversed(found):
         fault = _fault(path)
         if fault is None:
@@ -113,6 +113,13 @@ def latest(directory: Path, warn: Warn | None = None) -> Path | None:
             "remove that directory to start from scratch"
         )
     return None
+
+
+def finished(directory: Path) -> list[Path]:
+    """All checkpoints that were written to their end, oldest first; they may be damaged since."""
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if is_checkpoint(path))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -127,7 +134,7 @@ def place(directory: Path, step: int) -> Path:
 
 def drop_after(directory: Path, step: int) -> None:
     """Remove the checkpoints of later steps. Raises StorageError."""
-    for path in _whole(directory):
+    for path in finished(directory):
         if _step(path) > step:
             try:
                 _remove(path)
@@ -142,7 +149,7 @@ def best(directory: Path, until: int | None = None) -> tuple[Path, float] | None
     """
     found = [
         (quality, -_step(path), path)
-        for path in _whole(directory)
+        for path in finished(directory)
         if (until is None or _step(path) <= until) and (quality := _quality(path)) is not None
     ]
     if not found:
@@ -254,16 +261,9 @@ def _fault(path: Path) -> str | None:
     return None
 
 
-def _whole(directory: Path) -> list[Path]:
-    """Finished checkpoints, oldest first."""
-    if not directory.is_dir():
-        return []
-    return sorted(path for path in directory.iterdir() if is_checkpoint(path))
-
-
 def _prune(directory: Path, step: int, keep: int) -> None:
     # One beyond `step` is a broken one that this run fell back from; it must not push out good ones.
-    past = [path for path in _whole(directory) if _step(path) <= step]
+    past = [path for path in finished(directory) if _step(path) <= step]
     spared = best(directory, until=step)
     with suppress(OSError):  # a leftover costs space, the new checkpoint is safe
         for path in past[: -max(keep, 1)]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tedg.errors import StorageError
 from tedg.files import read_json, write_text
+from tedg.store.metrics import renamed
 
 SCHEMA = 2
 _READABLE = (1, SCHEMA)  # the first had neither `training` nor `first_episodes` nor `modality`
@@ -85,7 +86,7 @@ class RunRecord:
     liveness: dict[str, Any]  # as in result.json
     max_log_ratio: float | None  # largest mean |log ratio| before the first step of an update
     parameters: dict[str, int]  # by part
-    flops: int | None  # of a forward pass of one state
+    flops: int | None  # of a forward pass per state, in a batch
     seconds: float | None  # of training, all sessions
     device: str
     precision: str
@@ -262,7 +263,7 @@ def _training(content: Any) -> Training:
         raise _Fault(f"training needs equally many of each figure, and at most {MOST_TRAINING_POINTS}")
     return Training(
         tuple(own["env_steps"]),
-        {name: tuple(values) for name, values in own["figures"].items()},
+        {name: tuple(values) for name, values in renamed(own["figures"]).items()},
         tuple(map(tuple, own["stages"])),
     )
 

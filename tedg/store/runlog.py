@@ -6,21 +6,24 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tedg.config.run_config import LoggerConfig
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
 from tedg.store.tables import EpisodesLog, MetricsLog, read_metrics
-from tedg.store.tensorboard import TensorBoardMirror
+from tedg.store.tensorboard import TensorBoard
+from tedg.store.trackers import Tracker, Trackers
+from tedg.store.wandb import WeightsAndBiases
 
 
 class RunLog:
-    """metrics.jsonl, timing.jsonl and episodes.csv of a run directory, mirrored to TensorBoard if wanted.
+    """metrics.jsonl, timing.jsonl and episodes.csv of a run directory, mirrored to the trackers of `logger`.
 
     What depends on the clock is in timing.jsonl alone, so that the other files of two equal runs are
-    equal. Raises StorageError when a file cannot be written; the mirror only warns.
+    equal. Raises StorageError when a file cannot be written; a tracker only warns.
     """
 
     def __init__(
-        self, run_dir: Path, update: int, env_steps: int, tensorboard: bool, warn: Callable[[str], None]
+        self, run_dir: Path, update: int, env_steps: int, logger: LoggerConfig, warn: Callable[[str], None]
     ) -> None:
         """Take up the run at its checkpoint after `update` (0: a fresh run); later rows are dropped."""
         self._metrics = MetricsLog(run_dir / "metrics.jsonl")
@@ -35,10 +38,9 @@ class RunLog:
                 f"{run_dir / 'metrics.jsonl'} does not reach update {update}, from where the run goes on: "
                 f"it has {len(rows)} rows; bring back the file that belongs to the checkpoints"
             )
-        self._mirror: TensorBoardMirror | None = None
-        if tensorboard:
-            resume_step = rows[-1].get("total_env_steps", env_steps) + 1 if update else None
-            self._mirror = TensorBoardMirror(run_dir / "tensorboard", warn, resume_step)
+        # A stage's curve begins where its parent's ended.
+        self._step = rows[-1].get("total_env_steps", env_steps) if update else 0
+        self._trackers = Trackers(_makers(run_dir, logger, self._step + 1 if update else None), warn)
 
     def append(
         self,
@@ -58,9 +60,17 @@ class RunLog:
         self._episodes.add(update, env_steps, episodes)
         for log in self._logs:
             log.flush()
-        if self._mirror is not None:
-            # A stage's curve begins where its parent's ended.
-            self._mirror.write(metrics.get("total_env_steps", env_steps), {**metrics, **timing})
+        self._step = metrics.get("total_env_steps", env_steps)
+        self._trackers.write(self._step, {**metrics, **timing})
+
+    def note_held_out(self, players: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show the trackers what every player's held-out games say; the tables have them elsewhere."""
+        figures = {
+            f"held_out/{player}/{name}": value
+            for player, row in players.items()
+            for name, value in row.items()
+        }
+        self._trackers.write(self._step, figures)
 
     def sync(self) -> None:
         """Force all rows to the disk; called before a checkpoint that counts on them."""
@@ -68,6 +78,15 @@ class RunLog:
             log.sync()
 
     def close(self) -> None:
-        """Close the mirror; the tables are never left open."""
-        if self._mirror is not None:
-            self._mirror.close()
+        """Give the trackers some seconds to end; the tables are never left open."""
+        self._trackers.close()
+
+
+def _makers(run_dir: Path, logger: LoggerConfig, resume_step: int | None) -> dict[str, Callable[[], Tracker]]:
+    """What makes each tracker that is wanted, by the name that users know."""
+    makers: dict[str, Callable[[], Tracker]] = {}
+    if logger.tensorboard:
+        makers["TensorBoard"] = lambda: TensorBoard(run_dir / "tensorboard", resume_step)
+    if (settings := logger.wandb) is not None:
+        makers["Weights & Biases"] = lambda: WeightsAndBiases(run_dir, settings)
+    return makers

@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 from tedg.envs.observation import EpisodeEnd
 from tedg.errors import StorageError
+from tedg.store.metrics import renamed
 
 # Without the cause of death, which the first version did not have: a resumed run goes on with its own table.
 _OF_EPISODES = {name: kind for name, kind in get_type_hints(EpisodeEnd).items() if name != "cause"}
@@ -99,8 +100,11 @@ class EpisodesLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole rows, oldest first; a null is None. StorageError names a line that is not JSON."""
-    return [_parse(path, line) for line in _whole_lines(path)]
+    """All whole rows, oldest first, by the names of today; a null is None.
+
+    StorageError names a line that is not JSON.
+    """
+    return [renamed(_parse(path, line)) for line in _whole_lines(path)]
 
 
 def read_episodes(path: Path) -> list[dict[str, Any]]:

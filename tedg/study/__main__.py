@@ -26,14 +26,23 @@ _MOVING = ("pending", "running")
 _BAD = ("failed", "lost", "diverged", "blocked")
 
 _MORE = """\
-STUDY is the name of a folder in --root, or a path. CELL is a label as `show` prints it, a part of it that
-fits one cell only ('seed=3'), the name of a run's directory, or a run's id.
+STUDY is the name of a folder in --root, or a path. CELL is a label as `show`
+prints it, a part of it that fits one cell only ('seed=3'), the name of a run's
+directory, or a run's id.
 
-Every command takes --root FOLDER, --experiments FOLDER and --json, prune takes --yes.
+Every command takes --root FOLDER, --experiments FOLDER and --json, and prune
+takes --yes; `python -m tedg.study COMMAND --help` lists them.
+
+examples:
+  python -m tedg.study show first_look
+  python -m tedg.study retry first_look 'fusion=concat seed=3'
 
 exit codes:
-  0 done   1 the retried cell failed, or keep left something out   2 wrong usage   3 the retried cell diverged
-  4 a file cannot be read or written"""
+  0  done
+  1  the cell that was tried again failed, or keep left something out
+  2  wrong usage
+  3  the cell that was tried again diverged
+  4  a file cannot be read or written"""
 
 
 def main() -> None:
@@ -68,32 +77,38 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.study",
-        description=__doc__.partition(": ")[2] if __doc__ else None,
+        description="What the studies of sweeps hold, what failed in them, and what to do about it.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     each = parser.add_subparsers(dest="what", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", default="multirun", help="folder of the studies (default: multirun)")
-    own = "folder of the studies' kept results (default: experiments)"
-    common.add_argument("--experiments", default="experiments", help=own)
+    common.add_argument(
+        "--root", metavar="FOLDER", default="multirun", help="folder of the studies (default: multirun)"
+    )
+    own = "folder of kept results (default: experiments)"
+    common.add_argument("--experiments", metavar="FOLDER", default="experiments", help=own)
     common.add_argument("--json", action="store_true", help="print JSON")
-    each.add_parser("list", parents=[common], help="all studies")
+    each.add_parser("list", parents=[common], help="all studies", description="All studies.")
     for name, what in (
         ("show", "the cells of a study and how they stand"),
-        ("failed", "the cells that failed, were lost, diverged or are blocked, with the ends of their logs"),
+        ("failed", "what failed, was lost, diverged or is blocked, with the ends of the logs"),
         ("retry", "train one cell again: from its newest checkpoint, or anew if it diverged"),
         (
             "keep",
-            "copy what is small of runs that have ended to experiments/STUDY/runs: they count as done",
+            "copy the small files of runs to experiments/STUDY/runs, where they count as done",
         ),
         ("prune", "remove the checkpoints of finished cells; asks first"),
         ("watch", "show a study again and again until nothing in it moves"),
     ):
-        command = each.add_parser(name, parents=[common], help=what)
-        command.add_argument("study", metavar="STUDY")
+        command = each.add_parser(
+            name, parents=[common], help=what, description=f"{what[0].upper()}{what[1:]}."
+        )
+        command.add_argument("study", metavar="STUDY", help="a folder in --root, or a path")
         if name == "retry":
-            command.add_argument("cell", metavar="CELL")
+            command.add_argument(
+                "cell", metavar="CELL", help="its label, a part of it, its directory's name, or its id"
+            )
         if name == "prune":
             command.add_argument("--yes", action="store_true", help="do not ask")
     return parser

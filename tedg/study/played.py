@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tedg.statistics.skewed import mean_of_games
 from tedg.store.conditions import Games
 from tedg.study import text
+
+NAMED = 3  # so many runs are named in a line or get lines of their own; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Row:
 
 def figures(games: Games, seeds: range) -> dict[str, Any]:
     """What these games say, but for the lost ones. The interval is over games, above the least score."""
+    from tedg.statistics.skewed import mean_of_games  # imports scipy
+
     asked = [games[seed] for seed in seeds]
     played = [game for game in asked if game.end != "lost"]
     found: dict[str, Any] = {"games": len(played), "lost": len(asked) - len(played)}
@@ -75,8 +78,12 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
         "deaths",
     )
     yield from text.rows(header, [_cells(row) for row in rows])
-    said = (f"{row.run}: {row.said}, under the settings of stage {row.stage}" for row in rows if row.said)
-    yield from dict.fromkeys(said)
+    runs_of: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.said:
+            runs_of.setdefault(f"{row.said}, under the settings of stage {row.stage}", {})[row.run] = None
+    for said, runs in runs_of.items():
+        yield f"{', '.join(runs) if len(runs) <= NAMED else f'{len(runs)} runs'}: {said}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Cell:
     earlier_attempts: int = 0  # in earlier commands
     started: float = 0.0  # on the monotonic clock, while it runs
     kept: Path | None = None  # where its result is kept without its weights, and counts
+    place: str = ""  # among the cells of its sweep: `3 of 12`
     job: str = ""  # that SLURM has for it, while it has one
 
     @property

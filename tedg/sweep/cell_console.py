@@ -11,8 +11,8 @@ from tedg.watch.console import PlainConsole, Progress
 class CellConsole(PlainConsole):
     """The console of a run whose output is a file, which tells its driver how far it is as well."""
 
-    def __init__(self, reporter: Report) -> None:
-        super().__init__(sys.stdout)
+    def __init__(self, reporter: Report, title: str) -> None:
+        super().__init__(sys.stdout, title=title)
         self._reporter = reporter
 
     def update(self, progress: Progress) -> None:

@@ -37,6 +37,7 @@ class Errand:
     report: int  # pipe to the driver
     driver: int  # its process
     attempt: int
+    place: str  # among the cells: `3 of 12`
 
 
 def begin() -> NoReturn:
@@ -49,7 +50,7 @@ def serve(errand: Errand) -> NoReturn:
 
     def work() -> int:
         _settle_in(errand)
-        return train_cell(errand.composed, Reporter(errand.report))
+        return train_cell(errand.composed, Reporter(errand.report), errand.place)
 
     end_with(work)
 
@@ -97,15 +98,16 @@ def _settle_in(errand: Errand) -> None:
     print(f"--- {now}, attempt {errand.attempt}, process {os.getpid()}, cores {cores}", flush=True)
 
 
-def train_cell(composed: Composed, reporter: Report) -> int:
-    """Run the cell; its exit code, as that of a single run would be."""
+def train_cell(composed: Composed, reporter: Report, place: str) -> int:
+    """Run the cell, whose `place` among all is `3 of 12`; its exit code, as that of a single run would be."""
     from tedg.run.app import run  # imports torch
+    from tedg.run.next_steps import title
 
     def train(config: RunConfig, run_dir: Path, weights_of: Path | None, stop: StopFlag) -> dict[str, Any]:
         from tedg.learn.trainer import train
         from tedg.sweep.cell_console import CellConsole
 
-        return train(config, run_dir, weights_of, CellConsole(reporter), stop)
+        return train(config, run_dir, weights_of, CellConsole(reporter, title(composed, place)), stop)
 
     try:
         run(composed, train, say=lambda text: print(inert(text), flush=True))

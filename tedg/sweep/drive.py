@@ -15,6 +15,7 @@ from typing import Any
 from tedg.config.compose import Composed
 from tedg.errors import PREEMPTED, StorageError
 from tedg.run.identity import sweep_command
+from tedg.run.next_steps import after_a_sweep
 from tedg.run.provenance import code_digest, training_digest
 from tedg.signals import stop_on_signals
 from tedg.slurm import requeue
@@ -161,6 +162,9 @@ def _last_lines(cells: Sequence[Cell], again: str, code: int) -> list[str]:
         lines.append(counts(cells))
     missing = any(cell.state not in (State.DONE, State.DIVERGED) for cell in cells)
     lines.append(f"{'the same command does what is missing' if missing else 'to see it again'}: {again}")
+    if not missing:
+        roots = dict.fromkeys(cell.composed.root for cell in cells if cell.state is State.DONE)
+        lines.extend(line for root in roots for line in after_a_sweep(root))
     return lines
 
 

@@ -70,7 +70,7 @@ class LocalLauncher:
         slot = self._free.pop(0)
         reading, writing = os.pipe()
         composed = fitted(cell.composed, slot)
-        errand = Errand(composed, str(cell.log), slot, writing, os.getpid(), cell.attempts)
+        errand = Errand(composed, str(cell.log), slot, writing, os.getpid(), cell.attempts, cell.place)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         # A signal between the fork and the child's own handlers would act on a copy of this process.

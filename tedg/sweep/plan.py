@@ -73,6 +73,8 @@ def _each_once(cells: list[Cell]) -> list[Cell]:
     for cell in first.values():
         if cell.parent is not None:
             cell.parent = first[cell.parent.run_id]
+    for number, cell in enumerate(first.values(), start=1):
+        cell.place = f"{number} of {len(first)}"
     return list(first.values())
 
 

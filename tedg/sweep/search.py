@@ -123,6 +123,7 @@ class _Running:
         cell = next((known for known in self._cells if known.run_id == start.run_id), None)
         if cell is None:
             cell = Cell(composed, label, start.run_id, directory, kept=start.kept)
+            cell.place = f"{trial.number + 1} of {self._settings.n_trials}"
             remember([cell])
             self._cells.append(cell)
             self._scheduler.add(cell)

@@ -32,6 +32,7 @@ class Errand:
     log: Path  # what it prints goes there
     report: Path  # and how it fares
     parent: Path | None = None  # run directory of the cell that it begins from
+    place: str = ""  # among the cells: `3 of 12`
 
 
 def run(errand: Errand) -> NoReturn:
@@ -73,7 +74,8 @@ def _train(errand: Errand, report: ReportFile) -> int:
         print(f"error: {message}", file=sys.stderr, flush=True)
         report.ended("ConfigError", message)
         return CONFIG
-    return train_cell(fitted(errand.composed, Slot(tuple(range(_cores())))), report)
+    composed = fitted(errand.composed, Slot(tuple(range(_cores()))))
+    return train_cell(composed, report, errand.place)
 
 
 class ReportFile:

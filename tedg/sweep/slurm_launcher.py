@@ -30,7 +30,7 @@ LONGEST_ARRAY = 1000  # SLURM's own limit, unless a cluster sets another
 
 
 class SlurmLauncher:
-    """What is started in one turn is one array, and each child a job that depends on its parent's."""
+    """Submits what starts in one turn as one array, and each child as a job that depends on its parent's."""
 
     detached = True
 
@@ -192,7 +192,7 @@ def _depends_in_vain(cell: Cell, jobs: Mapping[Cell, str]) -> bool:
 def _errand(cell: Cell, root: Path) -> Errand:
     parent = None if cell.parent is None else cell.parent.directory.absolute()
     report = job_report(root.absolute(), cell.directory.name)
-    return Errand(cell.composed, cell.directory.absolute(), cell.log.absolute(), report, parent)
+    return Errand(cell.composed, cell.directory.absolute(), cell.log.absolute(), report, parent, cell.place)
 
 
 def _folder(root: Path) -> Path:

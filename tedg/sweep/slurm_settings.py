@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tedg.errors import ConfigError
+from tedg.slurm import COMMANDS
 
 # As sbatch takes it, but for a number alone: YAML reads 4:00:00 without quotes as 14400, which were minutes.
 _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+))?(?::(\d+))?)|(?:(?:(\d+):)?(\d+):(\d+))")
-_COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 # What submitit says by itself, and what the launcher decides.
 _OURS = ("array", "dependency", "error", "kill-on-invalid-dep", "open-mode", "output", "requeue", "signal")
 
@@ -33,7 +33,7 @@ def parameters(keys: Mapping[str, Any]) -> dict[str, Any]:
         if name in _OURS or name.replace("-", "_") in keys:
             instead = "tedg sets it itself" if name in _OURS else f"set {name.replace('-', '_')} beside it"
             raise ConfigError(f"hydra.launcher.additional_parameters.{name}: {instead}")
-    if missing := [name for name in _COMMANDS if shutil.which(name) is None]:
+    if missing := [name for name in COMMANDS if shutil.which(name) is None]:
         raise ConfigError(
             f"hydra/launcher=slurm: there is no {missing[0]} on this machine; start the sweep on a login "
             "node, or take hydra/launcher=local"

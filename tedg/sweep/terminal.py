@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console as Terminal
 from rich.console import Group
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -77,8 +78,9 @@ class TimeLeft:
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
-            # What a cell had done before, it tells with its first line: that is no pace of today's.
-            if not self._first.setdefault(cell, 0.0) and cell.fraction and cell.state is State.RUNNING:
+            # A cell's first line includes what earlier commands had done, which is no part of today's pace.
+            known = self._first.setdefault(cell, 0.0) or not cell.earlier_attempts
+            if not known and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction
         gained = sum(max(cell.fraction - self._first[cell], 0) for cell in self._cells)
         left = sum(1 - cell.fraction for cell in self._cells if cell.state in OPEN)
@@ -94,19 +96,25 @@ def counts(cells: Iterable[Cell]) -> str:
     return ", ".join([f"{found[State.DONE]} of {found.total()} done", *rest])
 
 
-def table(cells: Sequence[Cell], rows: int | None = None) -> Table:
-    """All cells in their order; where only some `rows` fit, the most interesting ones with shorter texts."""
+def table(cells: Sequence[Cell], rows: int | None = None, logs: bool = True) -> Table:
+    """All cells in their order; where only some `rows` fit, the most interesting ones with shorter texts.
+
+    The column of `logs` can be left out: file names in a narrow one are hard to read, and to copy.
+    """
     shown = list(cells)
     if rows is not None and len(cells) > rows:
         chosen = set(sorted(cells, key=lambda cell: _ORDER.index(cell.state))[:rows])
         shown = [cell for cell in cells if cell in chosen]
     drawn = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("cell", "seed", "state", "steps", "score", "time", "log"):
+    for name in ("cell", "seed", "state", "steps", "score", "time", *(["log"] if logs else [])):
         right = name in ("seed", "steps", "score", "time")
         drawn.add_column(name, justify="right" if right else "left", no_wrap=name != "log", overflow="fold")
     for cell in shown:
         drawn.add_row(
-            *(Text(inert(text), style=_STYLES.get(cell.state, "")) for text in _row(cell, rows is None))
+            *(
+                Text(inert(text), style=_STYLES.get(cell.state, ""))
+                for text in _row(cell, rows is None)[: len(drawn.columns)]
+            )
         )
     return drawn
 
@@ -196,10 +204,19 @@ class LiveDisplay:
         self._live = None
 
     def _draw(self, rows: int | None) -> None:
-        last = Text(inert(f"{counts(self._cells)}, time left {self._left.text()}"))
+        last = f"{counts(self._cells)}, time left {self._left.text()}"
+        drawn = table(self._cells, rows)
+        if self._wide(drawn) > self._terminal.width:
+            drawn = table(self._cells, rows, logs=False)
+            places = dict.fromkeys(str(cell.log.parent) for cell in self._cells)
+            last += f"; logs in {', '.join(places)}"
         live = self._live
         assert live is not None
-        self._safely(lambda: live.update(Group(table(self._cells, rows), last), refresh=True))
+        self._safely(lambda: live.update(Group(drawn, Text(inert(last))), refresh=True))
+
+    def _wide(self, drawn: Table) -> int:
+        """The columns that it takes where there is no end of them."""
+        return Measurement.get(self._terminal, self._terminal.options.update(width=10**6), drawn).maximum
 
     def _safely(self, show: Callable[[], object]) -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol, TextIO, runtime_checkable
 
 from tedg.inert import inert
-from tedg.watch.progress import Clock, Pace, figures, speed, steps, usage
+from tedg.watch.progress import Clock, Pace, figures, losses, speed, steps, usage
 from tedg.watch.progress import Progress as Progress
 
 LINE_SECONDS = 10.0  # least time between two plain lines
@@ -41,7 +41,7 @@ class Console(Protocol):
         ...
 
     def played(self, player: str, games: int, total: int) -> None:
-        """So many of a player's held-out games have ended."""
+        """So many of a player's held-out games have ended; it is told 0 of each before any of them plays."""
         ...
 
     def close(self) -> None:
@@ -49,13 +49,13 @@ class Console(Protocol):
         ...
 
 
-def make_console() -> Console:
-    """The live panel where standard output is a terminal, plain lines otherwise."""
+def make_console(title: str = "") -> Console:
+    """The live panel on a terminal, plain lines elsewhere; `title` says which run it is."""
     if not sys.stdout.isatty():
-        return PlainConsole(sys.stdout)
+        return PlainConsole(sys.stdout, title=title)
     from tedg.watch.panel import LiveConsole
 
-    return LiveConsole()
+    return LiveConsole(title=title)
 
 
 class QuietConsole:
@@ -90,8 +90,10 @@ class QuietConsole:
 class PlainConsole:
     """One line for the first update, then at most one per `LINE_SECONDS`, and the last one on close."""
 
-    def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, clock: Clock = time.monotonic, title: str = "") -> None:
+        """`title` says which run it is, with the summary."""
         self.warnings: list[str] = []
+        self._title = title
         self._stream: TextIO | None = stream
         self._clock = clock
         self._pace = Pace(clock)
@@ -101,6 +103,8 @@ class PlainConsole:
 
     def start(self, summary: Mapping[str, str]) -> None:
         """Print the summary, one row per line."""
+        if self._title:
+            self._print(self._title)
         width = max(map(len, summary), default=0)
         for name, value in summary.items():
             self._print(f"{name:<{width}}  {value}")
@@ -113,14 +117,16 @@ class PlainConsole:
             progress.stage,
             steps(progress),
             f"{progress.fraction:.1%}",
-            f"eta {self._pace.eta()}",
+            self._pace.left(),
             *speed(progress),
             *figures(progress, ("rollout/mean_return", "rollout/mean_score", "rollout/deepest")),
-            *figures(progress, ("loss/entropy", "train/kl")),
+            *figures(progress, ("policy/entropy", "train/kl")),
         ]
         shares = usage(progress)
         if shares:
             fields.append("experts " + "/".join(f"{share:.0%}" for share in shares))
+        if lost := losses(progress):
+            fields.append(f"restarts {lost}")
         if (age := self._pace.save_age()) is not None:
             fields.append(f"saved {age} ago")
         self._show(" | ".join(fields))
@@ -150,7 +156,11 @@ class PlainConsole:
         if not self._playing:
             self._flush()
         self._playing = True
+        if not games:
+            return
         self._show(f"held-out games of {player} | {games:,} of {total:,}")
+        if games == total:
+            self._flush()
 
     def close(self) -> None:
         """Print the last update if its line is still due."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from tedg.config.run_config import CheckConfig
+from tedg.store.metrics import ENTROPIES
 from tedg.watch import remedies
 from tedg.watch.evidence import Evidence
 from tedg.watch.trends import Sample, difference, first_and_last_games, last_third, trend
@@ -93,7 +94,7 @@ def _finite(evidence: Evidence) -> Line:
             key
             for row in evidence.rows
             for key, value in row.items()
-            if value is None and key.startswith(("loss/", "gradient/"))
+            if value is None and key.startswith(("loss/", "gradient/", *ENTROPIES))
         }
     )
     rollbacks = int(evidence.result.get("rollbacks", 0))
@@ -194,7 +195,7 @@ def _policy_entropy(evidence: Evidence, limits: CheckConfig) -> Line:
         return Line(name, "inconclusive", "the number of actions was not recorded")
     most = math.log(actions)
     remedy = evidence.remedies.explore()
-    return _within(evidence, name, "loss/entropy", (limits.min_policy_entropy * most, most), remedy)
+    return _within(evidence, name, "policy/entropy", (limits.min_policy_entropy * most, most), remedy)
 
 
 def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
@@ -224,7 +225,7 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
     narrow = (
         evidence.remedies.keep_more() if gate is not None and "keep" in gate else evidence.remedies.slower()
     )
-    # Where the scores decide how many keys stay, it may be any number.
+    # If the scores decide how many keys stay, any number is possible.
     most, least = (promised, promised) if promised is not None else (keys, 1)
     about = f"; {promised if promised is not None else 'any number'} of {keys} keys kept"
     if least == keys:

@@ -36,11 +36,13 @@ class Pace:
         self._last = (self._clock(), fraction)
         self._first = self._first or self._last
 
-    def eta(self) -> str:
-        """Time left at the pace since the first `see`, of which there must have been one."""
+    def left(self) -> str:
+        """`4m10s left`, at the pace since the first `see`, of which there must have been one."""
         assert self._first is not None
         seconds, share = (after - before for after, before in zip(self._last, self._first, strict=True))
-        return "unknown" if share <= 0 else duration(seconds / share * (1 - self._last[1]))
+        return (
+            "time left unknown" if share <= 0 else f"{duration(seconds / share * (1 - self._last[1]))} left"
+        )
 
     def saved(self) -> None:
         """A checkpoint was just written."""
@@ -56,7 +58,7 @@ _LABELS = {
     "rollout/mean_score": ("score", "{:.1f}"),
     "rollout/best_score": ("best score", "{:.0f}"),
     "rollout/deepest": ("depth", "{:.0f}"),
-    "loss/entropy": ("entropy", "{:.2f}"),
+    "policy/entropy": ("entropy", "{:.2f}"),
     "train/kl": ("kl", "{:.4f}"),
     "train/clip_fraction": ("clipped", "{:.0%}"),
     "train/explained_variance": ("explained variance", "{:.2f}"),
@@ -84,6 +86,16 @@ def steps(progress: Progress) -> str:
     """Its env steps, and those with the stages before it where there are any."""
     total = progress.metrics.get("total_env_steps")
     return f"{progress.env_steps:,} steps" + (f" ({total:,} in all)" if total is not None else "")
+
+
+def losses(progress: Progress) -> str:
+    """Processes that were lost and started again, and episodes that went with them; empty for none."""
+    processes, episodes = (
+        int(progress.metrics.get(f"lost/{what}") or 0) for what in ("processes", "episodes")
+    )
+    if not processes and not episodes:
+        return ""
+    return f"{processes:,} processes, {episodes:,} episodes lost"
 
 
 def speed(progress: Progress) -> list[str]:

@@ -31,21 +31,25 @@ SHIPPED = "nethack"
 PLAIN_WIDTH = 160  # columns where the output is no terminal
 
 _ABOUT = """\
-Convert the hypergraph of the earlier project into a hypergraph file for env.hypergraph=PATH.
+Convert the hypergraph of the earlier project into a hypergraph file for
+env.hypergraph=PATH.
 
-INPUT.json holds `nodes`, objects with id, label and type (condition, operator or effect), and `edges`, lists
-[source id, target id, type] with the type satisfies, context_of or leads_to. Labels are translated into our
-atoms, experts and actions by fixed tables; what has no counterpart is left out. Everything that was changed,
-merged or left out is listed, with the reason."""
+INPUT.json holds `nodes`, objects with id, label and type (condition, operator
+or effect), and `edges`, lists [source id, target id, type] with the type
+satisfies, context_of or leads_to. Labels are translated into our atoms, experts
+and actions by fixed tables; what has no counterpart is left out. Everything
+that was changed, merged or left out is listed, with the reason."""
 
 _MORE = """\
 example:
-  python -m tedg.hypergraph.convert graph.json earlier.yaml --report earlier.json
+  python -m tedg.hypergraph.convert graph.json earlier.yaml --report new.json
   python -m tedg.train env.hypergraph=earlier.yaml
 
 exit codes:
-  0 done   2 wrong usage or input (nothing was written)   4 a file could not be written
-  130, 143 stopped by Ctrl-C or SIGTERM"""
+  0         done
+  2         wrong usage or input (nothing was written)
+  4         a file could not be written
+  130, 143  stopped by Ctrl-C or SIGTERM"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""`python -m tedg.doctor`: what of this machine and installation would stop or slow a run."""
