@@ -63,7 +63,7 @@ def _levels(recording: Recording) -> Iterator[Mark]:
 
 def _switches(recording: Recording) -> Iterator[Mark]:
     """Where the expert with the largest share changes for at least HOLDS steps."""
-    experts = recording.about.experts
+    names = expert_names(recording)
     top = recording.alpha.argmax(axis=1)
     starts = np.flatnonzero(np.diff(top, prepend=-1))
     lengths = np.diff(starts, append=len(top))
@@ -72,14 +72,14 @@ def _switches(recording: Recording) -> Iterator[Mark]:
         if length < HOLDS or top[start] == leads:
             continue
         if leads is not None:
-            yield Mark(
-                start, "switch", f"expert {_expert(experts, leads)} to {_expert(experts, int(top[start]))}"
-            )
+            yield Mark(start, "switch", f"expert {names[leads]} to {names[top[start]]}")
         leads = int(top[start])
 
 
-def _expert(names: tuple[str, ...], number: int) -> str:
-    return names[number] if number < len(names) else str(number)
+def expert_names(recording: Recording) -> tuple[str, ...]:
+    """The hypergraph's names where the policy has an expert for each of its experts, else numbers from 1."""
+    names, number = recording.about.experts, recording.alpha.shape[1]
+    return names if len(names) == number else tuple(str(n) for n in range(1, number + 1))
 
 
 def _drops(recording: Recording) -> Iterator[Mark]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tedg.inert import inert
 from tedg.play.recording import Recording
-from tedg.replay.marks import Mark
+from tedg.replay.marks import Mark, expert_names
 
 BEST = 3  # operators that are kept of a step
 NONE = 65535  # in the place of an operator: fewer are available
@@ -25,8 +25,8 @@ _FINE = 65535  # of what a share of 1 is written as
 _XOR = ("chars", "colors", "blstats", "atoms")
 
 
-def packed(games: Sequence[tuple[Recording, Sequence[Mark]]], part: int | None) -> bytes:
-    """One or two games with their bookmarks, and the step in which two part."""
+def packed(games: Sequence[tuple[Recording, Sequence[Mark]]]) -> bytes:
+    """Games with their bookmarks."""
     blobs: list[bytes] = []
     told = []
     for recording, marks in games:
@@ -45,13 +45,14 @@ def packed(games: Sequence[tuple[Recording, Sequence[Mark]]], part: int | None) 
             {
                 "about": about,
                 "steps": len(recording),
+                "experts": expert_names(recording),
                 "heads": recording.attention.shape[1],
                 "messages": [inert(text) for text in messages],
                 "marks": [asdict(mark) for mark in marks],
                 "columns": places,
             }
         )
-    head = json.dumps({"games": told, "part": part}, separators=(",", ":")).encode()
+    head = json.dumps({"games": told}, separators=(",", ":")).encode()
     return gzip.compress(len(head).to_bytes(4, "little") + head + b"".join(blobs), compresslevel=9, mtime=0)
 
 

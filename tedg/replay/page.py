@@ -28,7 +28,7 @@ def page(recordings: Sequence[Recording]) -> str:
     script = f'(() => {{\n"use strict";\n{parts}}})();'
     style = (folder / "page.css").read_text(encoding="utf-8")
     games = [_in_brief(*pair) for pair in zip(recordings, told, strict=True)]
-    data = packed(list(zip(recordings, told, strict=True)), part)
+    data = packed(list(zip(recordings, told, strict=True)))
     return _environment.get_template("page.html").render(
         games=games,
         script=Markup(script),

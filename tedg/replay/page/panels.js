@@ -34,8 +34,7 @@ class Panels {
     const find = (name) => board.querySelector(`.${name}`);
     this.nodes = Object.fromEntries(["message", "status", "action", "reward", "value", "score", "ended"].map((name) => [name, find(name)]));
     this.actions = game.about.actions.map((name) => new Bar(find("actions"), name));
-    const names = Array.from({ length: game.width.alpha }, (_, k) => game.about.experts[k] ?? `expert ${k}`);
-    this.experts = names.map((name, k) => new Bar(find("experts"), name, EXPERTS[k % EXPERTS.length]));
+    this.experts = game.experts.map((name, k) => new Bar(find("experts"), name, EXPERTS[k % EXPERTS.length]));
     this.heads = Array.from({ length: game.heads }, (_, h) => element("li", "head", find("heads"), `head ${h + 1}`));
     find("without-heads").hidden = game.heads > 0;
     this.operators = [0, 1, 2].map(() => {
