@@ -24,3 +24,17 @@ def runs(study: Any, root: Any = "multirun", experiments: Any = "experiments") -
     from tedg.study import frames  # imports pandas
 
     return frames.runs(study, root, experiments)
+
+
+def load(run: Any, env: Any = None, *, weights: Any = "last", greedy: bool = False) -> Any:
+    """A run's policy, to act in a gymnasium env of NLE; see `tedg.play.policy.load`."""
+    from tedg.play import policy  # imports torch
+
+    return policy.load(run, env, weights=weights, greedy=greedy)
+
+
+def record(run: Any, seed: int, cap: int | None = None) -> Any:
+    """One game of a run's policy, step by step; see `tedg.play.record.record`."""
+    from tedg.play import record as recorder  # imports torch
+
+    return recorder.record(run, seed, cap)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tedg.envs.actions import NUM_ACTIONS
-from tedg.envs.atoms import ATOMS, AtomTracker, View
 from tedg.envs.features import STATE_DIM, SYMBOLIC_STATE
 from tedg.envs.games import Games
-from tedg.envs.masks import legal_actions
 from tedg.envs.memory import GameMemory
-from tedg.envs.noise import step_noise
 from tedg.envs.observation import EnvSpec, Observation, Position
+from tedg.envs.observer import Observer
 from tedg.envs.rewards import TASKS
 from tedg.envs.seeds import Seeds
 from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
@@ -67,29 +65,17 @@ class GameBlock:
 
     def __init__(self, settings: GameSettings, seeds: Seeds, first_env: int, memory: GameMemory) -> None:
         num_envs = len(memory.action)
-        graph = settings.hypergraph
         self._memory = memory
         self._seeds = seeds
         self._first_env = first_env
-        self._states = StateBuilder(graph, settings.goal)
-        # Columns of the hypergraph's atoms among ours; None where they are the same.
-        same = graph.atoms == ATOMS
-        self._atoms = None if same else np.array([ATOMS.index(name) for name in graph.atoms], np.int64)
-        self._restricted = settings.action_mask == "legal"
-        self._tracker = AtomTracker(num_envs)
-        self._legal = np.zeros((num_envs, NUM_ACTIONS), np.bool_)
-        view = View.allocate(num_envs)
-        self._views = [self._view_into(observation, view) for observation in memory.observations]
+        restricted = settings.action_mask == "legal"
+        self._observer = Observer(
+            settings.hypergraph, settings.goal, restricted, memory.frames, memory.observations
+        )
         self._rows = np.arange(num_envs)
         self._games = Games(
             settings.task, settings.max_episode_steps, memory.frames, memory.episodes, memory.playing
         )
-
-    def _view_into(self, observation: Observation, view: View) -> View:
-        """`view`, with the arrays that observations show taken from `observation`."""
-        shown = {name: getattr(observation, name) for name in ("crop", "overview", "hostile_dirs")}
-        atoms = observation.atoms if self._atoms is None else view.atoms
-        return replace(view, atoms=atoms, **shown)
 
     def begin(self, slot: int, positions: Sequence[Position]) -> None:
         """Bring every game to its position; the frames shown there are in observations[slot].
@@ -143,7 +129,7 @@ class GameBlock:
         # Written down first: if the start kills this process, the next process must not try this game again.
         self._memory.episodes["number"][row], self._memory.playing[row] = episode, True
         self._games.start(row, episode, self._seeds(self._first_env + row, episode))
-        self._tracker.reset(row)
+        self._observer.forget(row)
 
     def _keep(self, rows: npt.NDArray[np.int64], last: Observation) -> None:
         """Put aside the last observations of the episodes that ended in `rows`."""
@@ -153,15 +139,5 @@ class GameBlock:
 
     def _observe(self, rows: npt.NDArray[np.int64], slot: int) -> None:
         """Compute the observations of `rows` from their frames."""
-        memory, frames = self._memory, self._memory.frames
-        view, into = self._views[slot], memory.observations[slot]
-        self._tracker.update(frames, memory.action, rows, view)
-        legal_actions(view, frames.blstats, rows, self._legal)
-        self._states.compute(view, self._tracker.history, frames.blstats, self._legal, rows, into.state)
-        if self._atoms is not None:
-            into.atoms[rows] = view.atoms[np.ix_(rows, self._atoms)]
-        which = rows if len(rows) < len(self._rows) else slice(None)  # slices are copied much faster
-        into.mask[which] = self._legal[which] if self._restricted else True
-        into.hero[which] = frames.blstats[which, 1::-1]  # y, x
-        episodes = memory.episodes[which]
-        into.noise[which] = step_noise(episodes["seed"], episodes["length"])
+        episodes = self._memory.episodes
+        self._observer.observe(rows, slot, self._memory.action, episodes["seed"], episodes["length"])

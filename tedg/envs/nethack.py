@@ -19,8 +19,8 @@ from tedg.envs.frames import FRAME_KEYS
 from tedg.envs.rewards import ASKS, SHOWS_MORE, WANTS_TEXT
 from tedg.envs.shared_code import SharedCode
 
-# NetHack's words for the ends of a game, in the order of its numbers for them.
-_HOW = (
+# NetHack's words for the ends of a game, in the order of its numbers for them (`how_done`).
+HOW = (
     *("died", "choking", "poisoning", "starving", "drowning", "burning", "dissolved", "crushing", "stoning"),
     *("turned_slime", "genocided", "panicked", "tricked", "quit", "escaped", "ascended"),
 )
@@ -90,7 +90,7 @@ class NetHackGame:
     @property
     def how(self) -> str:
         """How the game ended that is over, in NetHack's word: died (by somebody's hand), starving, ..."""
-        return _HOW[int(self._nethack.how_done())]
+        return HOW[int(self._nethack.how_done())]
 
     def close(self) -> None:
         """Release the game."""

@@ -7,12 +7,13 @@ cut off ends as it would have, and those that were kept are no choice of the sho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from tedg.config.run_config import RunConfig
 from tedg.envs.observation import EnvSpec, EpisodeEnd, Observation, Player
@@ -26,7 +27,7 @@ from tedg.learn.modality import Figures, modality
 from tedg.learn.seen import Watch
 from tedg.learn.setup import make_env, make_hypergraph
 from tedg.learn.stages import Settings, make_schedule
-from tedg.models.policy import MoEPolicy, masked_log_probs
+from tedg.models.policy import MoEPolicy, PolicyOutput, masked_log_probs
 from tedg.models.seeded import uniform
 from tedg.signals import StopFlag
 from tedg.store import checkpoint
@@ -34,6 +35,15 @@ from tedg.store.conditions import Condition
 from tedg.store.rundir import CHECKPOINTS
 
 Ended = Callable[[EpisodeEnd], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy does in B states, and what it computed for that."""
+
+    actions: npt.NDArray[np.int64]  # [B]
+    probabilities: Tensor  # [B, actions] float64; 0 where the action is illegal
+    output: PolicyOutput
 
 
 class MeasuredPolicy:
@@ -45,9 +55,13 @@ class MeasuredPolicy:
             -1 - seed
         )  # no part of a policy has a salt below 0; runs of two seeds draw unlike numbers
 
-    @torch.no_grad()
     def act(self, observation: Observation) -> npt.NDArray[np.int64]:
         """Actions [B]."""
+        return self.answer(observation).actions
+
+    @torch.no_grad()
+    def answer(self, observation: Observation) -> Answer:
+        """Actions for B states, and all that they came from. Raises DivergedError."""
         policy, settings = self.policy, self.settings
         device = next(policy.parameters()).device
         shown = observation.select(policy.inputs).to(device)
@@ -61,8 +75,7 @@ class MeasuredPolicy:
             up_to = shares.cumsum(dim=1)
             drawn = uniform(torch.as_tensor(observation.noise).to(device), self._salt, (1,))
             chosen = (up_to <= drawn * up_to[:, -1:]).sum(dim=1)
-        actions: npt.NDArray[np.int64] = chosen.cpu().numpy()
-        return actions
+        return Answer(chosen.cpu().numpy(), shares, output)
 
 
 class MeasuredYardstick:

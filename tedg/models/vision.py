@@ -29,6 +29,16 @@ class VisualOutput(NamedTuple):
     h_vis: Float[Tensor, "batch vision_dim"]  # of the head, or the token mean where nothing reads a head
 
 
+class Region(NamedTuple):
+    """The cells of the map that a token stands for, or parts of cells; it may see some around them too."""
+
+    around_hero: bool  # rows and columns count from the hero, else from the map's upper left corner
+    top: float
+    left: float
+    rows: float
+    columns: float
+
+
 class VisualEncoder(nn.Module):
     """The contract of a visual encoder: sizes for the parts built after it, and `VisualOutput` when called.
 
@@ -42,6 +52,10 @@ class VisualEncoder(nn.Module):
     num_tokens: int
     token_dim: int
     vision_dim: int  # width of h_vis
+
+    def regions(self) -> list[Region | None]:
+        """Where each token lies on the map, for whoever draws it; None: nowhere."""
+        return [None] * self.num_tokens
 
 
 class _StateInput(nn.Module):
@@ -92,7 +106,8 @@ class GlyphEncoder(VisualEncoder):
     ) -> None:
         super().__init__()
         rows, columns, classes = spec.overview_shape
-        grid = ((rows + 1) // 2, (columns + 1) // 2)
+        self.crop_size = spec.crop_size
+        self.grid = grid = ((rows + 1) // 2, (columns + 1) // 2)
         cells = spec.crop_size**2
         self.token_dim = token_dim
         self.num_tokens = cells + grid[0] * grid[1] + 1
@@ -136,6 +151,22 @@ class GlyphEncoder(VisualEncoder):
         features = self._map_features(observation.crop, observation.overview, observation.hero)
         tokens = ProjectedTokens(features, self.map_token.weight, state, place + bias)
         return VisualOutput(tokens, tokens.mean() if self.head is None else self._read(tokens))
+
+    def regions(self) -> list[Region | None]:
+        """The crop's cells, then tiles around the blocks that the strided convolution is centred on."""
+        half = self.crop_size // 2
+        near = [
+            Region(True, row - half, column - half, 1, 1)
+            for row in range(self.crop_size)
+            for column in range(self.crop_size)
+        ]
+        rows, columns = 2 * BLOCK_ROWS, 2 * BLOCK_COLUMNS
+        far = [
+            Region(False, rows * row - BLOCK_ROWS / 2, columns * column - BLOCK_COLUMNS / 2, rows, columns)
+            for row in range(self.grid[0])
+            for column in range(self.grid[1])
+        ]
+        return [*near, *far, None]
 
     def _map_features(
         self, crop: Tensor, overview: Tensor, hero: Tensor

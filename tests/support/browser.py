@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
     "--headless=new",
@@ -31,6 +34,15 @@ _QUIET = (
     "--remote-debugging-pipe",
 )
 _SECONDS = 20.0
+_PIXELS = """(() => {
+  const shown = document.querySelector(%s), { width, height } = shown;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(shown, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  let text = "";
+  for (let i = 0; i < data.length; i += 8192) text += String.fromCharCode(...data.subarray(i, i + 8192));
+  return { width, height, bytes: btoa(text) };
+})()"""
 
 
 def program() -> str | None:
@@ -90,6 +102,35 @@ class Browser:
         told = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
+
+    def wait(self, expression: str) -> None:
+        """Until an expression is true in the page; AssertionError where it does not become so."""
+        end = time.monotonic() + _SECONDS
+        while not self.ask(expression):
+            assert time.monotonic() < end, f"never true: {expression}"
+            time.sleep(0.02)
+
+    def press(self, key: str) -> None:
+        """A key of the keyboard, by its name for JavaScript."""
+        text = {"text": key} if len(key) == 1 else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, **(text if kind == "keyDown" else {}))
+
+    def click(self, selector: str, along: float = 0.5) -> None:
+        """The mouse on an element, in the middle of its height and so far along its width."""
+        self.ask(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        box = self.ask(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        place = {"x": box["x"] + along * box["width"], "y": box["y"] + box["height"] / 2}
+        for kind, buttons in (("mousePressed", 1), ("mouseReleased", 0)):
+            self.call(
+                "Input.dispatchMouseEvent", type=kind, button="left", buttons=buttons, clickCount=1, **place
+            )
+
+    def pixels(self, selector: str) -> npt.NDArray[np.uint8]:
+        """What is drawn on a canvas, [height, width, 3]."""
+        told = self.ask(_PIXELS % repr(selector))
+        flat = np.frombuffer(base64.b64decode(told["bytes"]), np.uint8)
+        return flat.reshape(told["height"], told["width"], 4)[..., :3]
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         """A PNG of the whole page, or of the window."""

@@ -1,0 +1,1 @@
+"""Recorded games as pages to look at and to send on."""
