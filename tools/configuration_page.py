@@ -69,8 +69,8 @@ _SECTIONS = (
     Section("routing", "How the experts are mixed, in every stage.", "routing"),
     Section(
         "stage",
-        "Schedules. A pair is (value at the start, value at the end). A curriculum has these keys for each of "
-        "its stages: `stage.phases.warmup.temperature`.",
+        "Schedules. A pair is (value at the start, value at the end). A curriculum has these keys for each "
+        "of its stages: `stage.phases.warmup.temperature`.",
         "stage",
         run_config.StageConfig,
     ),
