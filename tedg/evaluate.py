@@ -22,7 +22,7 @@ from tedg.run.record import keep_record
 from tedg.run.saved import read_run_config
 from tedg.run.summary import modality_lines
 from tedg.signals import StopFlag, stop_on_signals
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean_path
 from tedg.store import rundir
 from tedg.store.conditions import (
     Condition,
@@ -37,10 +37,11 @@ from tedg.store.conditions import (
 )
 from tedg.store.games import POLICY, read_games
 from tedg.store.results import read_result
+from tedg.study.cells import studies_in
 from tedg.study.played import NAMED, Row, content, figures, lines
 from tedg.watch.composing import Composing
 
-STUDIES = Path("multirun")
+OUTPUTS, STUDIES = Path("outputs"), Path("multirun")
 PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
@@ -138,10 +139,8 @@ def _runs(name: str) -> list[Path]:
     if (path / rundir.CONFIG).is_file():
         return [path]
     if not path.is_dir():
-        known = [one.name for one in STUDIES.iterdir()] if STUDIES.is_dir() else []
-        raise ConfigError(
-            f"there is no directory {name}, and no such study in {STUDIES}{did_you_mean(name, known)}"
-        )
+        near = did_you_mean_path(name, [str(OUTPUTS)], studies_in(STUDIES))
+        raise ConfigError(f"there is no directory {name}, and no such study in {STUDIES}{near}")
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
     if not found:
         raise ConfigError(f"{path} is no directory of a run, and has none: there is no {rundir.CONFIG}")
@@ -186,7 +185,7 @@ class _Asked:
 
 
 def _all_asked(given: argparse.Namespace) -> list[_Asked]:
-    """What is to be played; runs of a folder that cannot play are told and left out. Raises ConfigError."""
+    """What is to be played. Runs of a folder that cannot play are named and left out. Raises ConfigError."""
     asked: dict[Path, _Asked] = {}
     refused: list[ConfigError] = []
     for name in given.runs:

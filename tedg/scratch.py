@@ -64,7 +64,7 @@ def adopt(given: Handle) -> None:
 
 @contextmanager
 def temporary_files() -> Iterator[None]:
-    """Whatever makes temporary files meanwhile, makes them in the folder."""
+    """Temporary files that anything makes meanwhile lie in the folder."""
     before, tempfile.tempdir = tempfile.tempdir, folder()
     try:
         yield

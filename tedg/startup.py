@@ -34,7 +34,7 @@ def begin_command(argv: Sequence[str], original: Sequence[str]) -> None:
     name = os.path.basename(argv[0]) if argv else ""
     if name != "-m" and name not in _SCRIPTS:  # "-m": Python is still looking for the module that it will run
         return
-    # Only a run can go on after SIGUSR1, so for other commands it is no request to make room.
+    # Only a run can go on after SIGUSR1. For other commands the signal is no request to make room.
     resumes = name == "tedg-train" or "tedg.train" in original
     leave_on_signals(EXIT_CODES if resumes else (signal.SIGINT, signal.SIGTERM))
     streams.secure()

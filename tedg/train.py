@@ -56,7 +56,12 @@ def run() -> int:
         jobs = _validate(flags, sources)
         # Hydra would print a shortened traceback and exit with 1 for every error; exit codes are ours.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        start(flags, sources, _job(failures, sources), _sweep(jobs, tuple(flags.overrides), sources, swept))
+        start(
+            flags,
+            sources,
+            _job(failures, sources, len(jobs)),
+            _sweep(jobs, tuple(flags.overrides), sources, swept),
+        )
     except errors.TedgError as error:
         _complain(_again(error, failures, len(jobs)))
         return error.exit_code
@@ -80,6 +85,10 @@ def _again(error: Exception, failures: list[Exception], jobs: int) -> str:
 
 def _tell(text: str) -> None:
     print(inert(text), file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(folded(inert(text)), flush=True)
 
 
 def _complain(message: str) -> None:
@@ -163,15 +172,17 @@ def _sweep(
     return sweep
 
 
-def _job(failures: list[Exception], sources: Sources) -> Callable[[DictConfig], Any]:
+def _job(failures: list[Exception], sources: Sources, jobs: int) -> Callable[[DictConfig], Any]:
     """What Hydra calls for each job; each failure is printed when it happens and kept in `failures`."""
 
     def job(cfg: DictConfig) -> Any:
         from tedg.run.app import run as run_app  # imports torch
 
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        hydra = HydraConfig.get()
+        sweep = hydra.mode == RunMode.MULTIRUN
+        cell = f"{hydra.job.num + 1} of {jobs}" if sweep else ""
         try:
-            return run_app(from_hydra(cfg, sources), say=lambda text: print(folded(inert(text)), flush=True))
+            return run_app(from_hydra(cfg, sources), say=_say, cell=cell)
         except errors.Stopped as error:
             # The signal was meant for the whole sweep; after an Exception Hydra would start the next job.
             raise SystemExit(error.exit_code) from None

@@ -342,6 +342,13 @@ MUTANTS = (
         "tests/test_resume.py::test_stopped_after_every_update_it_ends_as_if_never_stopped[plain]",
     ),
     Mutant(
+        "lost: training waits for a tracker",
+        "tedg/store/trackers.py",
+        "self._rows.put_nowait(row)",
+        "self._rows.put(row, timeout=0.05)",
+        "tests/test_trackers.py::test_a_tracker_that_hangs_is_waited_for_at_the_end_and_for_so_long[made]",
+    ),
+    Mutant(
         "lost: rows after the checkpoint kept",
         "tedg/store/runlog.py",
         "            log.truncate_after(update)\n",

@@ -32,7 +32,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
     def call(*arguments: str) -> tuple[int, list[Composed]]:
         runs: list[Composed] = []
-        monkeypatch.setattr(app, "run", lambda composed, say: runs.append(composed))
+        monkeypatch.setattr(app, "run", lambda composed, **_: runs.append(composed))
         monkeypatch.setattr(drive, "sweep", lambda asked: runs.extend(asked.jobs) or 0)
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
         return train.run(), runs
@@ -57,7 +57,7 @@ def test_an_option_on_the_search_path_is_no_fault_beside_another(tmp_path: Path)
     place = f"hydra.searchpath=[{tmp_path}]"
     assert refusal(place, "ppo=mine", "ppo.gama=1") == "ppo.gama=1: no such key; did you mean ppo.gamma?"
     assert refusal(place, "ppo=mien").endswith("did you mean mine?")
-    assert "mine " in help_text([place])
+    assert "     mine\n" in help_text([place])
 
 
 @pytest.mark.more_than_first(2)

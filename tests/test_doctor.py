@@ -18,6 +18,7 @@ import torch
 from tedg.doctor import arithmetic, contents, game, installation, machine
 from tedg.doctor.__main__ import run
 from tedg.doctor.line import Line, found
+from tedg.doctor.place import place
 from tedg.errors import ConfigError
 from tedg.run import locked
 from tedg.store import checkpoint
@@ -369,6 +370,14 @@ def test_what_a_crash_left_is_no_damage(run_dir: Path) -> None:
     assert not [line for line in lines.values() if line.verdict == "bad"]
 
 
+def test_games_that_a_result_counts_and_no_table_has(run_dir: Path) -> None:
+    row = {"games": 2, "mean_score": 5.0, "standard_error": 1.0}
+    (run_dir / "result.json").write_text(json.dumps({"status": "finished", "evaluation": {"policy": row}}))
+    lines = told(contents.lines(run_dir))
+    assert lines["games.csv"].said == "is missing, and result.json counts games"
+    assert lines["result.json"].said == "finished, None updates, held-out score 5.0"
+
+
 def test_no_checkpoint_can_be_read(run_dir: Path) -> None:
     for path in (run_dir / "checkpoints").iterdir():
         flip(path / "model.safetensors")
@@ -377,7 +386,7 @@ def test_no_checkpoint_can_be_read(run_dir: Path) -> None:
 
 def test_a_checkpoint_alone(run_dir: Path) -> None:
     path = run_dir / "checkpoints" / "ckpt-000000000002"
-    lines = told(contents.lines(contents.place(str(path))))
+    lines = told(contents.lines(place(str(path))))
     assert lines["model"].said == "1 tensors, 4 numbers"
     assert lines["run"].said == "after update 2, 128 env steps"
     assert lines["made by"].said == f"commit {'ab' * 6}"
@@ -389,12 +398,12 @@ def test_a_checkpoint_alone(run_dir: Path) -> None:
 
 def test_mistyped_directories(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=rf"there is no directory .*678; did you mean {run_dir}\?"):
-        contents.place(str(run_dir)[:-1])
+        place(str(run_dir)[:-1])
     with pytest.raises(ConfigError, match="it holds runs, name one: v4-0123456789"):
-        contents.place(str(tmp_path))
+        place(str(tmp_path))
     (tmp_path / "multirun" / "study").mkdir(parents=True)
     run_dir.rename(tmp_path / "multirun" / "study" / run_dir.name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"did you mean multirun/study/v4-0123456789\?"):
-        contents.place("v4-0123456788")
+        place("v4-0123456788")
     assert run(["--run", "v4-0123456788"]) == 2

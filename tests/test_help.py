@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 80
-_INNER = ("tedg.bench.child", "tedg.hypergraph.earlier.convert")  # started by other commands
+_INNER = (
+    "tedg.bench.child",
+    "tedg.hypergraph.earlier.convert",
+    "tedg.store.wandb_process",
+)  # started by other commands
 
 
 def commands() -> list[str]:

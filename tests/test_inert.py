@@ -96,17 +96,20 @@ def test_an_error_of_a_run_obeys_nothing(
 ) -> None:
     hostile = "".join(HOSTILE)
 
-    def fail(*_: Any, say: Any) -> None:
+    def fail(*_: Any, say: Any, cell: str) -> None:
         say(hostile)
         raise error(hostile)
 
-    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, overrides=[]))
+    monkeypatch.setattr(
+        train, "_flags", lambda: SimpleNamespace(help=False, shell_completion=None, overrides=[])
+    )
     monkeypatch.setattr(train, "_refuse_flags", lambda flags: None)
     monkeypatch.setattr(train, "Sources", SimpleNamespace(asked_for=lambda flags: None))
     monkeypatch.setattr(train, "_validate", lambda flags, sources: [None])
     monkeypatch.setattr(train, "from_hydra", lambda cfg, sources: None)
     monkeypatch.setattr(train, "start", lambda flags, sources, job, sweep: job(None))
-    monkeypatch.setattr(train.HydraConfig, "get", lambda: SimpleNamespace(mode=train.RunMode.MULTIRUN))
+    hydra = SimpleNamespace(mode=train.RunMode.MULTIRUN, job=SimpleNamespace(num=0))
+    monkeypatch.setattr(train.HydraConfig, "get", lambda: hydra)
     monkeypatch.setattr("tedg.run.app.run", fail)
     assert train.run() == {ConfigError: 2, StorageError: 4, RuntimeError: 1}[error]
     out, err = capsys.readouterr()
@@ -119,7 +122,9 @@ def test_an_error_of_a_run_obeys_nothing(
 def test_a_bug_that_raises_a_value_error_is_no_wrong_configuration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(train, "_flags", lambda: SimpleNamespace(help=False, overrides=[]))
+    monkeypatch.setattr(
+        train, "_flags", lambda: SimpleNamespace(help=False, shell_completion=None, overrides=[])
+    )
     monkeypatch.setattr(train, "_refuse_flags", lambda flags: None)
     monkeypatch.setattr(train, "Sources", SimpleNamespace(asked_for=lambda flags: None))
     monkeypatch.setattr(train, "_validate", lambda flags, sources: [None])

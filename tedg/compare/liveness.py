@@ -93,7 +93,7 @@ def named_parts(variant: Mapping[str, Any], baseline: Mapping[str, Any]) -> list
 
 
 def _judged(part: str, arm: str, runs: Sequence[RunRecord]) -> Iterator[Finding]:
-    """Of several signs of the same death the first is told."""
+    """The first of several signs of the same death."""
     for reason, says, excused in _signs(part, runs[0]):
         known = [(run, dead) for run in runs if (dead := says(run)) is not None]
         shown = [run for run, dead in known if dead]

@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def explain_missing_package(loader: Loader, choices: Mapping[str, Any], faults: Faults) -> None:
-    """Where a file of a group that is no part of a run was read without its package line, say so.
+    """Say so if a file of a group that is no part of a run was read without its package line.
 
     Its keys then lie under the group's own name, where none of them is known.
     """
@@ -34,7 +34,7 @@ def explain_missing_package(loader: Loader, choices: Mapping[str, Any], faults: 
 
 
 def explain_keys_of_some_jobs(jobs: Sequence[Sequence[str]], each: Sequence[Faults]) -> None:
-    """Where only some jobs of a sweep have a key, say which have not, in place of `no such key`.
+    """If only some jobs of a sweep have a key, name those without it instead of `no such key`.
 
     The values that a key has in other jobs make no difference: a misspelt key is in no job.
     """

@@ -47,8 +47,8 @@ class _Open:
 class Resolution:
     """The plain data of a configuration, made again cheaply after single values of it were set.
 
-    Only interpolations that this may concern are evaluated again. What stays the same is shared by all data
-    that was ever returned, so nobody may change it.
+    Only the interpolations that may have changed are evaluated again. All data that was ever returned shares
+    what stayed the same, so nobody may change it.
     """
 
     def __init__(self, cfg: DictConfig, inside: str = "") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tedg.errors import ConfigError
 from tedg.files import PACKAGE, conf_dir
+from tedg.spelling import did_you_mean_path
 
 CONFIG_NAME = "config"
 
@@ -58,7 +59,7 @@ def _main(path: str) -> str:
 def _folder(path: Path, flag: str) -> str:
     place = path.expanduser().absolute()
     if not place.is_dir():
-        raise ConfigError(f"{flag} {path}: there is no folder {place}")
+        raise ConfigError(f"{flag} {path}: there is no folder {place}{did_you_mean_path(str(path))}")
     return str(place)
 
 

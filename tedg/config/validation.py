@@ -17,6 +17,7 @@ from tedg.config.run_config import RunConfig
 from tedg.config.typed import LARGEST_WHOLE, Faults, exact, read
 from tedg.files import SLUG, leads_outside, unwritable
 from tedg.hypergraph.schema import HypergraphError, load_hypergraph
+from tedg.spelling import did_you_mean_path
 
 
 def validate(
@@ -212,6 +213,8 @@ def _validate_start(node: Mapping[str, Any], faults: Faults) -> None:
         and not any(os.path.isfile(os.path.join(start, name)) for name in ("config.yaml", "manifest.json"))
     ):
         right = "must be auto, none, a run directory or one of its checkpoints (it has no config.yaml)"
-        faults.add("init_from", start, right)
+        output_dir = _get(node, "paths.output_dir")
+        near = did_you_mean_path(start, [output_dir] if isinstance(output_dir, str) else [])
+        faults.add("init_from", start, right + near)
     if start == "none" and _get(node, "init_except"):
         faults.add("init_except", node["init_except"], "excepts parts of weights, but init_from takes none")

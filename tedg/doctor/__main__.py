@@ -8,16 +8,20 @@ import time
 from collections.abc import Iterable, Sequence
 
 from tedg.doctor.line import Line, found
+from tedg.doctor.place import place
 from tedg.doctor.show import Shown
 from tedg.errors import DONE, FAILED, INTERRUPTED, TedgError
 from tedg.inert import inert
 
 _MORE = """\
-Each line is ok, warn (runs work, but slower or not as promised) or bad (runs fail), with what to do below it.
-The whole output can be pasted into a bug report; look at the paths in it first.
+Each line is ok, warn (runs work, but slower or not as promised) or bad (runs
+fail), and says below what to do. The whole output can be pasted into a bug
+report; look at the paths in it first.
 
 exit codes:
-  0 no line is bad   1 some line is   2 wrong usage"""
+  0  no line is bad
+  1  some line is bad
+  2  wrong usage"""
 
 
 def main() -> None:
@@ -32,9 +36,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         shown = Shown()
         if given.run is not None:
+            path = place(given.run)
             from tedg.doctor import contents  # imports torch
 
-            path = contents.place(given.run)
             shown.show(found("this run", lambda: contents.lines(path)))
         else:
             _look_at_all(shown)
@@ -66,14 +70,14 @@ def _arithmetic() -> Iterable[Line]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tedg.doctor",
-        description="Say what of this machine and installation would stop or slow a run; takes seconds.",
+        description="Say what on this machine would stop or slow a run; takes seconds.",
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--run",
         metavar="DIR",
-        help="instead: what is in a run's directory, or in a checkpoint, and is it whole?",
+        help="say instead what is in a run's directory or a checkpoint, and whether it is whole",
     )
     return parser
 

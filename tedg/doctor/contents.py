@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.doctor.line import Line
-from tedg.errors import ConfigError, StorageError
-from tedg.spelling import did_you_mean
+from tedg.errors import StorageError
 from tedg.store import checkpoint, rundir
 from tedg.store.conditions import conditions, read_condition
 from tedg.store.games import GAMES, read_games
@@ -17,29 +16,7 @@ from tedg.store.record import RECORD, read_record
 from tedg.store.results import read_result
 from tedg.store.tables import read_episodes, read_metrics
 
-STUDIES = Path("multirun")
-SINGLE = Path("outputs")
 _COPY = "bring back a copy of it"
-
-
-def place(name: str) -> Path:
-    """The directory that is meant. Raises ConfigError, naming the nearest that there are."""
-    path = Path(name).expanduser()
-    if (
-        checkpoint.is_checkpoint(path)
-        or (path / rundir.CONFIG).exists()
-        or (path / rundir.PROVENANCE).exists()
-    ):
-        return path
-    if path.is_dir():
-        runs = sorted(one.parent.name for one in path.glob(f"*/{rundir.CONFIG}"))
-        inside = f"; it holds runs, name one: {', '.join(runs[:3])}" if runs else ""
-        raise ConfigError(f"{path} is no directory of a run and no checkpoint{inside}")
-    folders = {path.parent, SINGLE, *(STUDIES.iterdir() if STUDIES.is_dir() else ())}
-    known = {str(one) for folder in folders if folder.is_dir() for one in folder.iterdir() if one.is_dir()}
-    by_name = {Path(one).name: one for one in known}
-    near = did_you_mean(str(path), known, "{}") or by_name.get(did_you_mean(path.name, by_name, "{}"))
-    raise ConfigError(f"there is no directory {name}" + (f"; did you mean {near}?" if near else ""))
 
 
 def lines(path: Path) -> Iterator[Line]:
@@ -105,7 +82,7 @@ def _file(name: str, look: Found, remedy: str) -> Iterator[Line]:
     try:
         said = look()
     except StorageError as error:
-        yield Line("bad", name, str(error), remedy)
+        yield Line("bad", name, str(error).partition("; ")[0], remedy)  # what follows is said below it
         return
     if said is not None:
         yield Line("ok", name, said) if isinstance(said, str) else said
@@ -183,8 +160,8 @@ def _checkpoints(path: Path) -> Iterator[Line]:
         try:
             checkpoint.load(one)
         except StorageError as error:
-            rest = "the run goes on from the newest whole one" if len(found) > 1 else "there is no other one"
-            yield Line("bad", one.name, _after(str(error)), f"remove it: {rest}")
+            other = "remove it: the run goes on from the newest whole one"
+            yield Line("bad", one.name, _after(str(error)), other if len(found) > 1 else _COPY)
             continue
         whole += 1
         marks = [
@@ -200,9 +177,19 @@ def _weights(path: Path) -> str:
     return f"whole, {len(checkpoint.load(path).tensors.get('model', {}))} tensors, {_size(path)}"
 
 
-def _games(path: Path) -> str | None:
+def _games(path: Path) -> Line | str | None:
     found = read_games(path)
+    if found is None and _played(path):
+        return Line("warn", GAMES, f"is missing, and {rundir.RESULT} counts games", _COPY)
     return None if found is None else _counts({name: len(games) for name, games in found.items()})
+
+
+def _played(path: Path) -> bool:
+    """Whether a result that can be read has held-out games."""
+    try:
+        return bool((read_result(path) or {}).get("evaluation"))
+    except StorageError:
+        return False
 
 
 def _condition(path: Path, condition: Any) -> str:

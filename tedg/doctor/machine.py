@@ -90,8 +90,8 @@ def slurm() -> Line:
     except subprocess.TimeoutExpired:
         return Line("warn", "SLURM", f"squeue gave no answer for {SLURM_SECONDS} s", remedy)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = str(getattr(error, "stderr", None) or error).strip().splitlines()[0]
-        return Line("warn", "SLURM", f"squeue fails: {said}", remedy)
+        said = str(getattr(error, "stderr", None) or error).strip().partition("\n")[0]
+        return Line("warn", "SLURM", f"squeue fails: {said.removeprefix('squeue: error: ')}", remedy)
     return Line("ok", "SLURM", f"{', '.join(COMMANDS)}; squeue answers")
 
 

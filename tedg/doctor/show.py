@@ -31,7 +31,7 @@ class Shown:
             remedy = f"-> {line.remedy}" if line.remedy and line.verdict != "ok" else ""
             for number, text in enumerate(self._wrapped(f"{line.name:<{_NAME - 1}} {line.said}", remedy)):
                 head = line.verdict if number == 0 else ""
-                whole = Text(f"{head:<{_VERDICT}}", style=_STYLES[line.verdict]) + Text(text)
+                whole = Text.assemble((f"{head:<{_VERDICT}}", _STYLES[line.verdict]), text)
                 self._console.print(whole, soft_wrap=True)
 
     def end(self, seconds: float) -> None:

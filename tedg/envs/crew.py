@@ -91,7 +91,7 @@ class Crew:
         self._memory_file = os.memfd_create("tedg-games")
         os.ftruncate(self._memory_file, size)
         self.memory = GameMemory.over(mmap.mmap(self._memory_file, size), spec, self._num_envs)
-        # What a killed worker leaves is in here.
+        # Files that a killed worker leaves behind are in here.
         self._folder = tempfile.mkdtemp(prefix="games-", dir=scratch.folder())
         # Runs at the latest when the interpreter ends, so that no worker is left waiting for its games.
         self.close = weakref.finalize(self, _end, self._workers, self._memory_file, self._folder)
@@ -199,8 +199,8 @@ class Crew:
         """Where a group's environments go on after their worker was lost before it had done `command` there.
 
         A lost step loses the running games, so every environment goes on with its next game. A lost start
-        loses one game at most: the one that the worker was busy with. There the next game begins, and
-        everywhere else the games begin as they were to.
+        loses one game at most: the one that the worker was busy with. There the next game begins;
+        everywhere else the games begin as planned.
         """
         rows = worker.blocks[group]
         if command is None or command.kind == STEP or group in worker.replaced:

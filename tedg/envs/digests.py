@@ -67,7 +67,7 @@ class Shown:
 
 
 def _hex_digest(content: Iterable[tuple[str, Any]]) -> str:
-    """Of names and numpy arrays or scalars."""
+    """The digest of names with numpy arrays or scalars."""
     found = hashlib.blake2b(digest_size=16)
     for name, values in content:
         found.update(name.encode())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tedg.hypergraph.checker import SUGGESTION, Checker, describe, told
 from tedg.hypergraph.document import MAX_BYTES, DocumentError, join, read_document
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean, did_you_mean_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +183,7 @@ def _locate(name_or_path: str | Path) -> Path:
         exists = False
     if not exists:
         names = sorted(file.stem for file in shipped.glob("*.yaml"))
-        near = did_you_mean(text, names, SUGGESTION) if bare else ""
+        near = did_you_mean(text, names, SUGGESTION) if bare else did_you_mean_path(text, form=SUGGESTION)
         raise HypergraphError(
             f"{path}: no such hypergraph file; give one of the names {', '.join(names)},"
             " or the path of a .yaml or .json file, as python -m tedg.hypergraph.convert makes from the"

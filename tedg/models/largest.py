@@ -46,7 +46,7 @@ def softmax_of_largest(
 
 
 class _SoftmaxOfKept(torch.autograd.Function):
-    """Backward, the softmax alone decides: where a weight is 0, so is the gradient of its score."""
+    """The gradient follows from the softmax alone: it is 0 for the score of every weight that is 0."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, kept: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class RunningNorm(nn.Module):
         self.batches += 1
         weight = 1 / self.batches.clamp_max(WINDOW).to(x.dtype)
         shift = x.mean(dim=0) - self.mean
-        # What lies between the means counts as variance too, or drifting features would look narrow.
+        # The distance between the means counts as variance too; else drifting features would look narrow.
         between = (1 - weight) * shift.square()
         self.variance += (x.var(dim=0, correction=0) + between - self.variance) * weight
         self.mean += shift * weight

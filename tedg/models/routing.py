@@ -35,7 +35,7 @@ class Routing:
 
     @property
     def form(self) -> object:
-        """What tells this map from others but for its `numbers`: equal for maps that compute alike."""
+        """A value that is equal for maps that compute alike, whatever their `numbers` are."""
         return self
 
     def numbers(self) -> dict[str, float | Tensor]:

@@ -22,22 +22,22 @@ _SIGNS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\textquotedblright{}",  # \textquotedbl is not in LaTeX's first encoding
     "`": r"\textasciigrave{}",
-    "'": r"\textquotesingle{}",
+    "'": "{'}",  # alone, for two would become another sign
     "τ": r"$\tau$",
     "\N{EN DASH}": "--",
     "\N{MINUS SIGN}": "$-$",
     "\n": " ",
 }
+_NOT_WIDER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # than the text
 _NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """One file with a `table` for each; `\\input` it where booktabs is loaded."""
-    return "% Written by python -m tedg.report. Needs \\usepackage{booktabs,textcomp}.\n" + "\n".join(
-        _table(one) for one in tables
-    )
+    """One file with a `table` for each; `\\input` it where booktabs and graphicx are loaded."""
+    head = "% Written by python -m tedg.report. Needs \\usepackage{booktabs,graphicx,textcomp}.\n"
+    return head + "\n".join(_table(one) for one in tables)
 
 
 def escaped(text: str) -> str:
@@ -48,13 +48,13 @@ def escaped(text: str) -> str:
 def _table(table: Table) -> str:
     shape = "".join("r" if column.number else "l" for column in table.columns)
     body = "".join(f"  {_row(row, table.columns)} \\\\\n" for row in table.rows)
-    note = f"\\par\\smallskip\\footnotesize {escaped(table.note)}\n" if table.note else ""
+    note = f"\\par\\smallskip\\raggedright\\footnotesize {escaped(table.note)}\\par\n" if table.note else ""
     return (
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{escaped(table.caption)}}}\n\\label{{tab:{table.name}}}\n"
-        f"\\begin{{tabular}}{{{shape}}}\n  \\toprule\n"
+        f"{_NOT_WIDER}\n\\begin{{tabular}}{{{shape}}}\n  \\toprule\n"
         f"  {' & '.join(escaped(column.title) for column in table.columns)} \\\\\n  \\midrule\n"
-        f"{body}  \\bottomrule\n\\end{{tabular}}\n{note}\\end{{table}}\n"
+        f"{body}  \\bottomrule\n\\end{{tabular}}}}\n{note}\\end{{table}}\n"
     )
 
 

@@ -37,7 +37,7 @@ class Material:
 
     @property
     def measure(self) -> Measure:
-        """That of the end of training, or of the milestone that was asked for."""
+        """What is compared: at the end of training, or at the milestone that was asked for."""
         plan = self.study.plan
         metric = self.asked.metric or (plan.metric if plan is not None else "score")
         return Measure(metric, self.asked.cap or (plan.cap if plan is not None else None), self.asked.at)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.errors import ConfigError
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean, did_you_mean_path
 
 FIGURES = {
     "mean_return": "mean return",
@@ -42,7 +42,8 @@ def read_reported(path: Path) -> Reported:
             raise ConfigError(f"--reported {path}: it has more than {_MOST_BYTES:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"--reported {path}: it cannot be read: {error.strerror}") from None
+        near = did_you_mean_path(str(path))
+        raise ConfigError(f"--reported {path}: it cannot be read: {error.strerror}{near}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--reported {path}: it is no JSON: {error}") from None
     fault = _fault(content)

@@ -53,8 +53,8 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Result:
-    """Start, resume, or only show the run that a configuration names.
+def run(composed: Composed, train: Train | None = None, say: Say = _say, cell: str = "") -> Result:
+    """Start, resume, or only show the run that a configuration names; `cell` is `2 of 12` in a sweep.
 
     A finished run is shown and left alone. A half-done one goes on from its newest checkpoint, and keeps the
     start it began with. Raises ConfigError (also when another process owns the run), Stopped (everything is
@@ -75,7 +75,7 @@ def run(composed: Composed, train: Train | None = None, say: Say = _say) -> Resu
         done = read_result(run_dir)  # by a process that owned it until now
         if done is None:
             now = session(str(device), learner_threads(config))
-            train = train or partial(_train, title(composed))
+            train = train or partial(_train, title(composed, cell))
             values = _train_to_the_end(composed, start, run_dir, now, train, say)
     if done is not None:  # shown when it is no longer owned: whoever plays more games owns it for that time
         return _show(composed, start, run_dir, done, say)

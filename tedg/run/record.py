@@ -152,7 +152,7 @@ def _ends(episodes: list[dict[str, Any]], num_envs: int, num_steps: int) -> list
     for episode in episodes:
         env, after = episode["env"], episode["env_steps"]
         played[env] = played.get(env, 0) + episode["length"]
-        # A lost game may have had other steps than its episode tells; it ended in this update all the same.
+        # A lost game may have had more or fewer steps than its episode says, but it ended in this update.
         ends.append(min(max(played[env] * num_envs, after - num_envs * num_steps + 1), after))
     return ends
 

@@ -91,7 +91,7 @@ def place(composed: Composed) -> tuple[Start, Path]:
         existing = start.find([own])
         if existing is not None and (start is starts[0] or not (existing[1] / RESULT).exists()):
             return kept_start(composed, *existing)
-    # Where its parent's weights are not here, the run that began from them may be kept all the same.
+    # Even if the parent's weights are not here, the run that began from them may be among the kept ones.
     chained = _kept_chain(composed) if starts[0].parent is None and config.init_from == "auto" else None
     if chained is not None:
         return _as_kept(composed, *chained)

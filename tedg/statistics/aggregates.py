@@ -66,7 +66,7 @@ def iqm_difference(baseline: Floats, variant: Floats, level: float = 0.95, seed:
 def improvement(baseline: Floats, variant: Floats, level: float = 0.95, seed: int = 0) -> Estimate:
     """P(variant > baseline) + P(equal) / 2 for two runs of any seeds; with several tasks, their mean.
 
-    Where every run of one arm beats every run of the other, resampling sees nothing else and would give an
+    If every run of one arm beats every run of the other, resampling sees nothing else and would give an
     interval of no width. The far end is then Clopper and Pearson's for as many successes as seeds.
     """
     _same_shape(baseline, variant)

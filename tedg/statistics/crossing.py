@@ -31,7 +31,7 @@ def crossing(baseline: Sequence[Curve], variant: Sequence[Curve], level: float =
 
     That is where its sum over env steps is lowest, or highest: single points are noise, the sum is not. The
     interval is a percentile bootstrap over seeds. A plain one is too narrow with few seeds, as it is for
-    their mean: it knows neither of n - 1 nor of Student's t. So what a resample's mean curve is off by is
+    their mean: it knows neither of n - 1 nor of Student's t. So the deviation of a resample's mean curve is
     widened by both (experiments/calibration has how often the interval holds the crossing). None where fewer
     than `level` of the resamples cross in the same direction, or with fewer than two seeds: then there is no
     crossing to speak of.

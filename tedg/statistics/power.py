@@ -3,7 +3,7 @@
 For normal differences. Effects are d_z, the mean difference in units of the standard deviation of
 differences. The t test's power (statsmodels) stands for the sign-flip test's where n is large; for few pairs,
 of whose few p-values the level leaves one or two, it promises too much (0.80 instead of 0.73 for 6 pairs), so
-there the test itself is simulated. So is the e-process. Simulations draw the same numbers every time.
+there the test itself is simulated, as the e-process is. Simulations draw the same numbers every time.
 """
 
 from __future__ import annotations

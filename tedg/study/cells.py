@@ -10,7 +10,7 @@ from typing import Any
 from tedg import slurm
 from tedg.errors import INTERRUPTED, PREEMPTED, TERMINATED, ConfigError, StorageError
 from tedg.files import kept_in, read_json
-from tedg.spelling import did_you_mean
+from tedg.spelling import did_you_mean, did_you_mean_path
 from tedg.store.kept import read_kept
 from tedg.store.rundir import CHECKPOINTS, CONFIG, PROVENANCE, RESULT, owner, read_config
 from tedg.store.study import LOGS, read_study, told_by_job
@@ -42,8 +42,13 @@ def find_study(root: Path, name: str, experiments: Path) -> Path:
             return path
     if kept_in(experiments, name).is_dir():
         return root / name
-    known = [path.name for path in (*_folders(root), *_folders(experiments))]
-    raise ConfigError(f"there is no study {name} in {root}{did_you_mean(name, known)}")
+    near = did_you_mean_path(name, known=[*studies_in(root), *studies_in(experiments)])
+    raise ConfigError(f"there is no study {name} in {root}{near}")
+
+
+def studies_in(root: Path) -> list[str]:
+    """Names of the folders in `root`."""
+    return [path.name for path in _folders(root)]
 
 
 def cells(study: Path, experiments: Path) -> list[dict[str, Any]]:
@@ -79,7 +84,7 @@ def find_cell(study: Path, asked: str, experiments: Path) -> dict[str, Any]:
         raise ConfigError(
             f"'{asked}' fits {len(matching)} cells of {study.name}: {labels}; say more of its label"
         )
-    near = did_you_mean(asked, [cell["label"] for cell in every])
+    near = did_you_mean(asked, [cell[key] for key in ("label", "name", "run_id") for cell in every])
     raise ConfigError(f"{study.name} has no cell '{asked}'{near}; `show {study.name}` lists them")
 
 

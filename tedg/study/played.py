@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tedg.statistics.skewed import mean_of_games
 from tedg.store.conditions import Games
 from tedg.study import text
 
@@ -33,6 +32,8 @@ class Row:
 
 def figures(games: Games, seeds: range) -> dict[str, Any]:
     """What these games say, but for the lost ones. The interval is over games, above the least score."""
+    from tedg.statistics.skewed import mean_of_games  # imports scipy
+
     asked = [games[seed] for seed in seeds]
     played = [game for game in asked if game.end != "lost"]
     found: dict[str, Any] = {"games": len(played), "lost": len(asked) - len(played)}

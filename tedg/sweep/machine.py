@@ -39,7 +39,7 @@ def share(
 def fitted(composed: Composed, slot: Slot) -> Composed:
     """The configuration for its slot: as many processes as cores, and on one core none of the games' own.
 
-    What the user has set stays. Neither key counts in a run.
+    Values that the user has set stay. Neither key counts in a run's id.
     """
     config, cores = composed.config, len(slot.cores)
     env = dict(config.env)

@@ -240,7 +240,7 @@ def _end_of(cell: Cell) -> str:
 
 
 def exit_code(cells: Sequence[Cell]) -> int:
-    """Of a sweep that was not stopped: the worst that one of its cells asks for.
+    """The exit code of a sweep that was not stopped: the worst that one of its cells asks for.
 
     A cell that waits for a parent in vain adds nothing to what its parent says.
     """

@@ -30,7 +30,7 @@ LONGEST_ARRAY = 1000  # SLURM's own limit, unless a cluster sets another
 
 
 class SlurmLauncher:
-    """What is started in one turn is one array, and each child a job that depends on its parent's."""
+    """Submits what starts in one turn as one array, and each child as a job that depends on its parent's."""
 
     detached = True
 

@@ -78,7 +78,7 @@ class TimeLeft:
     def text(self) -> str:
         """Time left; `unknown` until something has been trained."""
         for cell in self._cells:
-            # What earlier commands had done, a cell tells with its first line: that is no pace of today's.
+            # A cell's first line includes what earlier commands had done, which is no part of today's pace.
             known = self._first.setdefault(cell, 0.0) or not cell.earlier_attempts
             if not known and cell.fraction and cell.state is State.RUNNING:
                 self._first[cell] = cell.fraction

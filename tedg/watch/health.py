@@ -225,7 +225,7 @@ def _attention(evidence: Evidence, limits: CheckConfig) -> Iterator[Line]:
     narrow = (
         evidence.remedies.keep_more() if gate is not None and "keep" in gate else evidence.remedies.slower()
     )
-    # Where the scores decide how many keys stay, it may be any number.
+    # If the scores decide how many keys stay, any number is possible.
     most, least = (promised, promised) if promised is not None else (keys, 1)
     about = f"; {promised if promised is not None else 'any number'} of {keys} keys kept"
     if least == keys:

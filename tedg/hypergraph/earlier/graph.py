@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedg.hypergraph.checker import Checker, describe, told
+from tedg.spelling import did_you_mean_path
 
 MAX_BYTES = 16_000_000
 MAX_NODES = 50_000
@@ -74,7 +75,8 @@ def _parse(path: Path) -> Any:
     try:
         if not path.is_file():
             what = "not a regular file" if path.exists() else "no such file"
-            raise EarlierGraphError(f"{path}: {what}; give the JSON file of the earlier graph")
+            near = "" if path.exists() else did_you_mean_path(str(path))
+            raise EarlierGraphError(f"{path}: {what}; give the JSON file of the earlier graph{near}")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -33,7 +33,7 @@ def arms(material: Material) -> Section:
         ]
         note = (
             "Brackets are 95% intervals: of an arm over training seeds, of a player that learns nothing "
-            "over games. FLOPs are those of one forward pass of one state. Steps/s are env steps per "
+            "over games. FLOPs are those of a forward pass per state, in a batch. Steps/s are env steps per "
             "second of training."
         )
         blocks.append(Table(f"arms-{n + 1}", measure[:1].upper() + measure[1:], titles, tuple(rows), note))
