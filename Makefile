@@ -4,6 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv-docs/.installed
 
 # Ends with a sentence where $(PYTHON) is none that this can be installed with.
 define PYTHON_FITS
@@ -26,16 +27,17 @@ demo_games = 20
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo doctor smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest lint clean
+.PHONY: help setup lock demo doctor smoke train bench test test-more test-all test-slurm test-browser test-gpu test-latest docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## make .venv with the versions of requirements.lock
 
-lock: ## renew requirements.lock with the newest versions allowed
+lock: ## renew both locks with the newest versions allowed
 	@test -x $(BIN)/uv || { $(PYTHON_FITS); $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o requirements.lock
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --upgrade --no-config --universal --python-version 3.11 --group docs -o requirements-docs.lock
 
 doctor: $(INSTALLED) ## look at machine and installation; what to do if red
 	@$(BIN)/python -m tedg.doctor $(ARGS)
@@ -81,6 +83,10 @@ test-latest: ## make test with the newest versions that are allowed
 	@$(PYTHON) tools/install.py .venv-latest
 	@.venv-latest/bin/python -m pytest -n 2 -m "not more and not slow and not slurm and not gpu and not browser" $(ARGS)
 
+docs: $(DOCS_INSTALLED) ## the pages of docs/ as a site in site/; refuses broken links
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	@echo "site/index.html has the pages"
+
 lint: $(INSTALLED) ## ruff (lint and format), mypy, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -88,10 +94,15 @@ lint: $(INSTALLED) ## ruff (lint and format), mypy, and who may import whom
 	@$(BIN)/lint-imports --no-logo
 
 clean: ## remove environments and caches; results stay
-	@rm -rf .venv .venv-latest build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-latest .venv-docs site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml requirements.lock tools/install.py
 	@$(PYTHON_FITS)
 	@$(PYTHON) tools/install.py .venv --lock requirements.lock
+	@touch $@
+
+$(DOCS_INSTALLED): requirements-docs.lock tools/install.py
+	@$(PYTHON_FITS)
+	@$(PYTHON) tools/install.py .venv-docs --lock requirements-docs.lock --group docs
 	@touch $@

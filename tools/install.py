@@ -2,10 +2,12 @@
 
     python3 tools/install.py .venv --lock requirements.lock
     python3 tools/install.py .venv-latest
+    python3 tools/install.py .venv-docs --lock requirements-docs.lock --group docs
 
-With a lock, exactly its versions are installed; without one, the newest that pyproject.toml allows. Whatever
-goes wrong ends with code 1 and one sentence that says what to do. It runs before anything is installed, so it
-needs nothing but Python 3.11 or later.
+With a lock, exactly its versions are installed; without one, the newest that pyproject.toml allows. With a
+group, only what this group of pyproject.toml needs, without tedg. Whatever goes wrong ends with code 1 and
+one sentence that says what to do. It runs before anything is installed, so it needs nothing but Python 3.11
+or later.
 """
 
 import argparse
@@ -28,8 +30,11 @@ FITS = """
 import sys, tomllib
 from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.utils import canonicalize_name
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-asked = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
+whole = tomllib.load(open("pyproject.toml", "rb"))
+project, group = whole["project"], sys.argv[2]
+of_tedg = project["dependencies"] + project["optional-dependencies"]["dev"]
+lines = whole["dependency-groups"][group] if group else of_tedg
+asked = [Requirement(line) for line in lines]
 pins = [Requirement(line) for line in open(sys.argv[1]) if line.strip() and not line.lstrip().startswith("#")]
 pins = {canonicalize_name(pin.name): pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
 for one in asked:
@@ -46,19 +51,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="install tedg into a virtual environment")
     parser.add_argument("environment", help="directory of the environment, made if it is missing")
     parser.add_argument("--lock", help="file of exact versions; without it: the newest allowed")
+    parser.add_argument("--group", default="", help="only this group of pyproject.toml, by its lock")
     arguments = parser.parse_args()
+    if arguments.group and not arguments.lock:
+        parser.error("--group needs --lock")
     python = str(ROOT / arguments.environment / "bin" / "python")
-    print(f"installing into {arguments.environment} (PyTorch is large; this takes minutes, once)", flush=True)
+    size = "" if arguments.group else " (PyTorch is large; this takes minutes, once)"
+    print(f"installing into {arguments.environment}{size}", flush=True)
     if _run(sys.executable, "-m", "venv", str(ROOT / arguments.environment)).returncode:
         _fail(f"cannot make {arguments.environment}: remove it if it exists, and try again")
     if arguments.lock:
-        fits = _run(python, "-c", FITS, arguments.lock)
+        fits = _run(python, "-c", FITS, arguments.lock, arguments.group)
         if fits.returncode:
             why = fits.stderr.strip().splitlines()[-1]
             _fail(f"{arguments.lock} does not fit pyproject.toml ({why}): renew it with `make lock`")
         _pip(python, "-r", arguments.lock)
-        # The build backend is locked too, so nothing else is looked for.
-        _pip(python, "--no-deps", "--no-build-isolation", "-e", ".")
+        if not arguments.group:
+            # The build backend is locked too, so nothing else is looked for.
+            _pip(python, "--no-deps", "--no-build-isolation", "-e", ".")
     else:
         _pip(python, "--upgrade", "-e", ".[dev]")
 

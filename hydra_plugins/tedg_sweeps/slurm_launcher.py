@@ -21,12 +21,12 @@ class SlurmLauncherConf:
 
     _target_: str = "hydra_plugins.tedg_sweeps.slurm_launcher.SlurmLauncher"
     partition: str | None = None  # null, here and below: what the cluster does by itself
-    account: str | None = None
-    qos: str | None = None
+    account: str | None = None  # whose hours are used
+    qos: str | None = None  # quality of service
     time: str = "4:00:00"  # of one job; a cell that takes longer saves, is requeued and goes on
-    cpus_per_task: int = 1
-    mem: str | None = None
-    gpus_per_node: int | None = None
+    cpus_per_task: int = 1  # cores of a job
+    mem: str | None = None  # memory of a job: 4G
+    gpus_per_node: int | None = None  # GPUs of a job
     n_jobs: int | None = None  # jobs of an array that run at once; null: as many as SLURM lets
     signal_delay_s: int = 120  # seconds before the end of its time that a job is told to save
     setup: list[str] = field(default_factory=list)  # lines of shell before the job: module load ...

@@ -111,6 +111,7 @@ _GAMES = {
 class ToyEnv:
     """tedg.envs.toys.env.ToyVectorEnv."""
 
+    # The option of group env/game.
     game: Annotated[dict, Slot("env.game")]  # type: ignore[type-arg]
     hypergraph: str
     num_envs: Count
@@ -178,6 +179,7 @@ class NoLogic:
 class CrossAttention:
     """tedg.models.fusion.CrossAttentionFusion."""
 
+    # The option of group fusion/gate.
     gate: Annotated[dict, Slot("fusion.gate")]  # type: ignore[type-arg]
     num_heads: Count
     head_dim: Count
@@ -196,6 +198,7 @@ class HeadGate:
 class MatchedConcat:
     """tedg.models.fusion.MatchedConcatFusion."""
 
+    # The fusion whose size it takes.
     size_of: Annotated[dict, Slot("fusion")]  # type: ignore[type-arg]
 
 

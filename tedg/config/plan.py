@@ -17,7 +17,7 @@ _Points = Annotated[float, Range(above=0)]
 class PlanConfig:
     """Which arms are compared, by which figure, with which seeds. It changes nothing that is learnt."""
 
-    question: str
+    question: str  # in a sentence
     by: str  # the group or key that tells the arms apart: fusion, arm, fusion.gate.keep
     primary: tuple[Arms, ...]  # one family for Holm's correction
     secondary: tuple[Arms, ...] = ()  # another one
