@@ -136,6 +136,7 @@ def test_a_recorded_game_is_the_one_of_evaluation(run_dir: Path, recording: Reco
     assert len(set(recording.action.tolist())) > 3
 
 
+@pytest.mark.more
 def test_a_game_that_ends_in_death_is_the_one_of_evaluation(run_dir: Path) -> None:
     deaths = (tedg.record(run_dir, seed, cap=200) for seed in (500_034, 500_045, 500_022))
     recorded = next(one for one in deaths if one.about.end.end == "death")  # on another day not each is one

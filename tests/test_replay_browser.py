@@ -213,6 +213,8 @@ def test_what_is_drawn_is_what_was_recorded(
         choose(shown, "head", head)
         go(shown, step)
         assert_overlay(cells(shown), recording, head, step)
+    choose(shown, "which", "far")
+    assert_tiles(shown.pixels(".map").astype(int), recording, head, step)
     assert_shares(shown.pixels(".timeline"), recording, step=70)
 
 
@@ -285,6 +287,25 @@ def assert_overlay(drawn: npt.NDArray[np.uint8], recording: Recording, head: int
             assert (np.abs(middle - GROUND).sum(axis=2) > 60).any(), key
             checked["dropped"] += 1
         assert width > 6
+    assert min(checked.values()) > 0, checked
+
+
+def assert_tiles(drawn: npt.NDArray[np.int64], recording: Recording, head: int, step: int) -> None:
+    """The same of the keys of the whole map, fainter; a point of each that no letter is on is looked at."""
+    weights, checked = recording.attention[step, head], {True: 0, False: 0}
+    height, width = drawn.shape[0] / 21, drawn.shape[1] / 79
+    for key, region in enumerate(recording.about.regions):
+        if region is None or region.around_hero:
+            continue
+        kept = bool(weights[key] > 0)
+        strength = 0.55 * (0.18 + 0.72 * weights[key] / weights.max()) if kept else 0
+        for row in range(max(0, int(region.top) + 1), min(21, int(region.top + region.rows))):
+            column = int(region.left) + 2
+            if 0 <= column < 79 and (recording.chars[step, row, column - 1 : column + 2] == 32).all():
+                point = drawn[int((row + 0.5) * height), int((column + 0.5) * width)]
+                right = GROUND + strength * (KEPT - GROUND)
+                assert np.abs(point - right).max() <= 3, (key, row, column)
+                checked[kept] += 1
     assert min(checked.values()) > 0, checked
 
 
