@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 LONG = "<!-- long -->"  # before a block: its commands are only looked at
 _FENCED = re.compile(r"^```.*?^```\n", re.M | re.S)
 _BLOCK = re.compile(rf"^({LONG}\n\n)?((?:    .*\n)+)", re.M)
-_BEGINS = re.compile(r"(export |[A-Z_]+=|\.venv/bin/|python |make )")
+_BEGINS = re.compile(r"(export |eval |[A-Z_]+=|\.venv/bin/|python |make )")
+_SHOWN = re.compile(
+    r"(\$ |>>> )?(export |eval |[A-Z_]+=\S+ |\S*bin/|python3? |make |pip |git |bash |tensorboard )"
+)
 _INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?(?:(?:\.venv/bin/)?python|make) [^`]+)`")
 _FILE = re.compile(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", re.M | re.S)
 _COMPOSE = """
@@ -46,6 +49,14 @@ def blocks(text: str) -> Iterator[Block]:
         if _BEGINS.match(lines[0]):
             yield Block(lines, match[1] is not None)
     yield from (Block((line,), True) for line in _INLINE.findall(_BLOCK.sub("", text)))
+
+
+def overlooked(text: str) -> Iterator[str]:
+    """Lines of a document, in fences or indented, that look like commands and are none of `blocks`."""
+    found = {line for block in blocks(text) for line in block.lines}
+    fenced = [line.strip() for fence in _FENCED.findall(text) for line in fence.splitlines()]
+    indented = [line.strip() for line in _FENCED.sub("", text).splitlines() if line.startswith("    ")]
+    yield from (line for line in [*fenced, *indented] if _SHOWN.match(line) and line not in found)
 
 
 class Checkout:
