@@ -69,13 +69,14 @@ class Checkout:
         self.folder = folder
         files = _FILE.findall(text)
         adds = any(name.startswith(("tedg/", "conf/")) for name, _ in files)
-        for name in ("conf", "hydra_plugins", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
+        rooms = ("conf", "hydra_plugins", "tests", "benchmarks", "experiments", "tools")
+        for name in (*rooms, *(["tedg"] if adds else [])):
             if adds:
                 shutil.copytree(ROOT / name, folder / name)
                 _move_kernels(folder / name)
             else:
                 (folder / name).symlink_to(ROOT / name)
-        for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-docs.lock"):
             shutil.copy2(ROOT / name, folder / name)
         self.environment = {**os.environ, "PYTHONPATH": str(folder if adds else ROOT)}
         for name, content in files:
