@@ -68,7 +68,9 @@ def test_help_of_each_command_about_studies(word: str, capsys: pytest.CaptureFix
 
 
 def test_make_help_fits_and_names_every_target() -> None:
-    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     lines = done.stdout.splitlines()
     assert [line for line in lines if len(line) > WIDTH] == []
     targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.M)
