@@ -73,7 +73,7 @@ test-slurm: $(INSTALLED) ## sweeps on a local SLURM cluster (needs root; three m
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm_sweeps.py $(ARGS)
 
 test-browser: $(INSTALLED) ## pages in headless Chromium (as root, installs Debian's)
-	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_replay_browser.py $(ARGS)
+	@$(BIN)/python -m pytest -m browser tests/test_report_browser.py tests/test_replay_browser.py tests/test_site_browser.py $(ARGS)
 
 test-gpu: $(INSTALLED) ## captured updates and acting on a CUDA device (two minutes)
 	@$(BIN)/python -m pytest -m gpu $(ARGS)

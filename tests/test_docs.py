@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doc_commands import ROOT, Block, Checkout, blocks
+from support.doc_commands import ROOT, Block, Checkout, blocks, overlooked
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 GRAPH = {  # the smallest that docs/converting-hypergraphs.md could speak of
@@ -36,6 +36,25 @@ def test_every_command_of_a_document(document: Path, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(json.dumps(GRAPH))
     for block in blocks(text):
         checkout.try_block(block)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_command_is_overlooked(document: Path) -> None:
+    assert list(overlooked(document.read_text())) == []
+
+
+def test_commands_in_fences_and_of_other_programs_are_overlooked() -> None:
+    text = """    make smoke
+
+```
+make demo
+3.1 of 4
+```
+
+    pip install tensorboard
+    10 of 10 parts work
+"""
+    assert list(overlooked(text)) == ["make demo", "pip install tensorboard"]
 
 
 def test_commands_are_found_where_they_stand() -> None:

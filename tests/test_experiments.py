@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,15 @@ def test_make_demo_calls_the_commands_that_the_readme_shows() -> None:
     assert shown[first : first + len(called)] == called
     tiny = subprocess.run(["make", "-n", "demo", "DEMO=tiny"], cwd=root, capture_output=True, text=True)
     assert tiny.stdout.count("_tiny") == 5
+
+
+def test_the_readme_shows_scores_as_the_records_have_them() -> None:
+    root = Path(__file__).parent.parent
+    table = [sys.executable, str(root / "experiments" / "presets" / "table.py")]
+    printed = subprocess.run(table, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| V")]
+    assert len(shown) == 2
+    assert set(shown) <= set(printed)
 
 
 def test_the_search_draws_good_values() -> None:

@@ -67,6 +67,10 @@ def main() -> None:
         both = found.dropna().mean(axis=1)
         known = ", ".join(f"{value:g}" for value in setting).replace(", ", " | ")
         print(f"| {known} | {found.notna().sum().max()} | {' | '.join(cells)} | {interval(both)} |")
+    print("\nThe default by seed:\n")
+    for arm, name in (("V3", "V3 `concat`"), ("V4", "V4 `cross_attn`")):
+        of_arm = by_seed.loc[DEFAULT][arm].dropna()
+        print(f"| {name} | {' | '.join(f'{score:.1f}' for score in of_arm)} | {interval(of_arm)} |")
     print("\nBeside the default, seed by seed (mean of both arms):\n")
     default = by_seed.loc[DEFAULT].mean(axis=1)
     for setting, found in by_seed.dropna().groupby(level=SETTING):

@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 LONG = "<!-- long -->"  # before a block: its commands are only looked at
 _FENCED = re.compile(r"^```.*?^```\n", re.M | re.S)
 _BLOCK = re.compile(rf"^({LONG}\n\n)?((?:    .*\n)+)", re.M)
-_BEGINS = re.compile(r"(export |[A-Z_]+=|\.venv/bin/|python |make )")
+_BEGINS = re.compile(r"(export |eval |[A-Z_]+=|\.venv/bin/|python |make )")
+_SHOWN = re.compile(
+    r"(\$ |>>> )?(export |eval |[A-Z_]+=\S+ |\S*bin/|python3? |make |pip |git |bash |tensorboard )"
+)
 _INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?(?:(?:\.venv/bin/)?python|make) [^`]+)`")
 _FILE = re.compile(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", re.M | re.S)
 _COMPOSE = """
@@ -48,6 +51,14 @@ def blocks(text: str) -> Iterator[Block]:
     yield from (Block((line,), True) for line in _INLINE.findall(_BLOCK.sub("", text)))
 
 
+def overlooked(text: str) -> Iterator[str]:
+    """Lines of a document, in fences or indented, that look like commands and are none of `blocks`."""
+    found = {line for block in blocks(text) for line in block.lines}
+    fenced = [line.strip() for fence in _FENCED.findall(text) for line in fence.splitlines()]
+    indented = [line.strip() for line in _FENCED.sub("", text).splitlines() if line.startswith("    ")]
+    yield from (line for line in [*fenced, *indented] if _SHOWN.match(line) and line not in found)
+
+
 class Checkout:
     """A folder in which a document's commands are tried, with every file that it shows whole.
 
@@ -58,13 +69,14 @@ class Checkout:
         self.folder = folder
         files = _FILE.findall(text)
         adds = any(name.startswith(("tedg/", "conf/")) for name, _ in files)
-        for name in ("conf", "hydra_plugins", "tests", "benchmarks", "tools", *(["tedg"] if adds else [])):
+        rooms = ("conf", "hydra_plugins", "tests", "benchmarks", "experiments", "tools")
+        for name in (*rooms, *(["tedg"] if adds else [])):
             if adds:
                 shutil.copytree(ROOT / name, folder / name)
                 _move_kernels(folder / name)
             else:
                 (folder / name).symlink_to(ROOT / name)
-        for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-docs.lock"):
             shutil.copy2(ROOT / name, folder / name)
         self.environment = {**os.environ, "PYTHONPATH": str(folder if adds else ROOT)}
         for name, content in files:
