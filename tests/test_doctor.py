@@ -397,9 +397,9 @@ def test_a_checkpoint_alone(run_dir: Path) -> None:
 
 
 def test_mistyped_directories(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=rf"there is no directory .*678; did you mean {run_dir}\?"):
+    with pytest.raises(ConfigError, match=rf"there is no run .*678, here or in .*; did you mean {run_dir}\?"):
         place(str(run_dir)[:-1])
-    with pytest.raises(ConfigError, match="it holds runs, name one: v4-0123456789"):
+    with pytest.raises(ConfigError, match="is a folder of runs, name one of them: v4-0123456789"):
         place(str(tmp_path))
     (tmp_path / "multirun" / "study").mkdir(parents=True)
     run_dir.rename(tmp_path / "multirun" / "study" / run_dir.name)
