@@ -227,7 +227,7 @@ def _row(key: str, default: str, kinds: str, meaning: str) -> Sequence[str]:
     uncounted = (
         parts[0] in VOLATILE or (parts[0] == "env" and parts[-1] in VOLATILE_ENV) or parts[0] in MEASURED
     )
-    return f"`{key}`{' °' if uncounted else ''}", default or "", kinds, _plain(meaning)
+    return f"`{key}`{'&nbsp;°' if uncounted else ''}", default or "", kinds, _plain(meaning)
 
 
 def _plain(text: str) -> str:
