@@ -128,12 +128,12 @@ def page() -> str:
 
 
 def _section(section: Section, top: Option, chosen: Mapping[str, str]) -> Iterator[str]:
-    title = f"`{section.group or section.key}`" if section.group or section.key else "The run"
-    yield f"## {title}\n\n{section.about}\n"
     options = options_of(section.group) if section.group else {}
+    added = "+" * bool(options and section.group not in chosen and "/" not in section.group)
+    title = f"`{added}{section.group or section.key}`" if section.group or section.key else "The run"
+    yield f"## {title}\n\n{section.about}\n"
     default = chosen.get(section.group, section.default_of)
     if options:
-        added = "" if section.group in chosen or "/" in section.group else "+"
         rows = []
         for name, option in sorted(options.items(), key=lambda one: (one[0] != default, one[0])):
             target = f"`{option.target.rpartition('.')[2]}`" if option.target else ""
@@ -227,7 +227,7 @@ def _row(key: str, default: str, kinds: str, meaning: str) -> Sequence[str]:
     uncounted = (
         parts[0] in VOLATILE or (parts[0] == "env" and parts[-1] in VOLATILE_ENV) or parts[0] in MEASURED
     )
-    return f"`{key}`{' °' if uncounted else ''}", default or "", kinds, _plain(meaning)
+    return f"`{key}`{'&nbsp;°' if uncounted else ''}", default or "", kinds, _plain(meaning)
 
 
 def _plain(text: str) -> str:
