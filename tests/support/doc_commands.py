@@ -71,7 +71,7 @@ class Checkout:
         adds = any(name.startswith(("tedg/", "conf/")) for name, _ in files)
         rooms = ("conf", "hydra_plugins", "tests", "benchmarks", "experiments", "tools")
         for name in (*rooms, *(["tedg"] if adds else [])):
-            if adds:
+            if adds and name != "experiments":  # which is only read
                 shutil.copytree(ROOT / name, folder / name)
                 _move_kernels(folder / name)
             else:
