@@ -15,6 +15,7 @@ from typing import Any
 
 from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
+from tedg.files import expanded
 from tedg.inert import inert
 from tedg.run.modality import modality_of_run
 from tedg.run.playable import require_weights
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _runs(name: str) -> list[Path]:
     """The run that a directory is, or those in it or in the study of this name. Raises ConfigError."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_dir() and (STUDIES / name).is_dir():
         path = STUDIES / name
     if (path / rundir.CONFIG).is_file():
@@ -194,7 +195,7 @@ def _all_asked(given: argparse.Namespace) -> list[_Asked]:
             try:
                 asked[directory] = _Asked.of(directory, given)
             except ConfigError as error:
-                if directories == [Path(name).expanduser()]:
+                if directories == [expanded(name)]:
                     raise
                 refused.append(error)
     if not asked:

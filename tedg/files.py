@@ -27,6 +27,11 @@ def conf_dir() -> Path:
     return PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with its `~` as the user's home; one of a user who does not exist stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def unwritable(path: Path) -> str | None:
     """Why `path` cannot be made or written as a directory; None if nothing speaks against it.
 

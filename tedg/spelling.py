@@ -31,7 +31,7 @@ def did_you_mean_path(
     others = {path.name: str(path) for folder in folders for path in _entries(Path(folder))}
     others |= {one: one for one in known}
     near = [others[one] for one in difflib.get_close_matches(name, list(others), n=SHOWN)]
-    found = list(dict.fromkeys([*_near(Path(wrong).expanduser()), *near]))[:SHOWN]
+    found = list(dict.fromkeys([*_near(Path(os.path.expanduser(wrong))), *near]))[:SHOWN]
     if not found:
         return ""
     return form.format(" or ".join(filter(None, [", ".join(found[:-1]), found[-1]])))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tedg.errors import ConfigError
+from tedg.files import expanded
+from tedg.run.find import find_run
 from tedg.spelling import did_you_mean_path
 
 RUN = "cross_attn-warmup-s0-5471731c9b"
@@ -55,6 +58,13 @@ def test_an_absolute_path_and_one_that_nothing_is_near(there: Path) -> None:
 
 
 @pytest.mark.more
+def test_a_home_of_nobody_is_a_path_like_any_other(there: Path) -> None:
+    assert did_you_mean_path("~nobody-of-this-name/x", ["outputs"]) == ""
+    assert expanded("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    with pytest.raises(ConfigError, match="there is no run ~nobody-of-this-name/x"):
+        find_run("~nobody-of-this-name/x")
+
+
 @pytest.mark.parametrize(
     ("line", "near"),
     [

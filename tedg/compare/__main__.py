@@ -7,11 +7,10 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tedg.compare.flags import add_flags
 from tedg.errors import DONE, INTERRUPTED, TedgError
-from tedg.files import write_text
+from tedg.files import expanded, write_text
 from tedg.inert import inert
 
 _MORE = """\
@@ -39,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     from tedg.compare.find import find
 
     try:
-        study = find(Path(given.root).expanduser(), given.study, Path(given.experiments).expanduser())
+        study = find(expanded(given.root), given.study, expanded(given.experiments))
         from tedg.compare import pilot, same, text  # import scipy and statsmodels
         from tedg.compare.judging import compare
         from tedg.compare.questions import Asked
@@ -59,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         for line in said:
             print(inert(line))
         if given.json is not None:
-            write_text(Path(given.json).expanduser(), json.dumps(data, indent=2, allow_nan=False) + "\n")
+            write_text(expanded(given.json), json.dumps(data, indent=2, allow_nan=False) + "\n")
     except TedgError as error:
         print(inert(f"error: {error}"), file=sys.stderr)
         return error.exit_code

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tedg.errors import ConfigError
-from tedg.files import PACKAGE, conf_dir
+from tedg.files import PACKAGE, conf_dir, expanded
 from tedg.spelling import did_you_mean_path
 
 CONFIG_NAME = "config"
@@ -49,7 +49,7 @@ class Sources:
 def _main(path: str) -> str:
     if path.startswith("pkg://"):
         return path
-    here, beside = Path(path).expanduser(), PACKAGE / path
+    here, beside = expanded(path), PACKAGE / path
     if path.endswith((".yaml", ".yml")):
         name = f"--config-path {here.parent} --config-name {here.stem}"
         raise ConfigError(f"--config-path {path}: must be a folder; for this file write {name}")
@@ -57,7 +57,7 @@ def _main(path: str) -> str:
 
 
 def _folder(path: Path, flag: str) -> str:
-    place = path.expanduser().absolute()
+    place = expanded(path).absolute()
     if not place.is_dir():
         raise ConfigError(f"{flag} {path}: there is no folder {place}{did_you_mean_path(str(path))}")
     return str(place)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tedg.errors import DONE, INTERRUPTED, ConfigError, TedgError
-from tedg.files import unwritable, write_text
+from tedg.files import expanded, unwritable, write_text
 from tedg.inert import inert
 from tedg.play.checks import check_game, checked_run
 from tedg.signals import StopFlag, stop_on_signals
@@ -92,7 +92,7 @@ def _write(given: argparse.Namespace, stop: StopFlag) -> None:
     seed = configs[0].eval.first_seed if given.seed is None else given.seed
     cap = configs[0].env["max_episode_steps"] if given.cap is None else given.cap
     check_game(seed, cap)
-    out = None if given.out is None else Path(given.out).expanduser()
+    out = None if given.out is None else expanded(given.out)
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out}: is a directory; name a file in it")
     place = directories[0] / "replay" if out is None else out.absolute().parent

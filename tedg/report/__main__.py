@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tedg.compare.flags import add_flags
 from tedg.errors import DONE, INTERRUPTED, ConfigError, TedgError
-from tedg.files import kept_in, unwritable
+from tedg.files import expanded, kept_in, unwritable
 from tedg.inert import inert
 
 _MORE = """\
@@ -38,13 +38,13 @@ def run(arguments: Sequence[str]) -> int:
     from tedg.study.cells import find_study
 
     try:
-        root, experiments = Path(given.root).expanduser(), Path(given.experiments).expanduser()
+        root, experiments = expanded(given.root), expanded(given.experiments)
         place = _place(find_study(root, given.study, experiments), experiments, given.out)
         if (why := unwritable(place)) is not None:
             raise ConfigError(f"the report cannot lie in {place}: {why}; --out names another folder")
         from tedg.report.reported import read_reported  # before the study, which takes longer to read
 
-        reported = None if given.reported is None else read_reported(Path(given.reported).expanduser())
+        reported = None if given.reported is None else read_reported(expanded(given.reported))
         study = find(root, given.study, experiments)
         from tedg.compare.judging import compare  # imports scipy and statsmodels
         from tedg.compare.questions import Asked
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
 def _place(study: Path, experiments: Path, out: str | None) -> Path:
     """Where the report goes: `report/` in the study's folder, which may be that of kept runs alone."""
     if out is not None:
-        return Path(out).expanduser()
+        return expanded(out)
     return (study if study.is_dir() else kept_in(experiments, study.name).parent) / "report"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tedg.errors import ConfigError
+from tedg.files import expanded
 from tedg.spelling import did_you_mean_path
 from tedg.store.rundir import CONFIG
 
@@ -16,7 +17,7 @@ def find_run(named: str | Path) -> Path:
 
     ConfigError where it is not one, naming those that come near.
     """
-    path = Path(named).expanduser()
+    path = expanded(named)
     if (path / CONFIG).is_file():
         return path
     name = str(named)
