@@ -229,7 +229,8 @@ STEP_SECONDS = 10  # how long a worker may be silent; the first step may have to
 
 @pytest.mark.more
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGSEGV, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
+    "number",
+    [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGSEGV, signal.SIGSTOP))],
 )
 def test_a_lost_worker_costs_its_games_and_not_the_run(number, compose_tiny, tmp_path, monkeypatch, started):
     config = compose_tiny(*ON_NETHACK, "budget.env_steps=256", "eval.games=4").config

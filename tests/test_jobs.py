@@ -159,7 +159,7 @@ def test_jobs_are_as_hydra_makes_each_alone(lines: list[str], sources: Sources) 
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("wrong", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_jobs_of_drawn_sweeps_are_as_hydra_makes_each_alone(wrong: bool, sources: Sources) -> None:
     """TEDG_FUZZ=10 draws ten times as many."""
     rng, number = random.Random(20 + wrong), 6 * int(os.environ.get("TEDG_FUZZ", "1"))

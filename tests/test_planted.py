@@ -128,7 +128,7 @@ def check(judge: Callable[..., dict[str, Any]], settings: tuple[str, ...]) -> No
         assert "2 pairs of seeds can never decide it" in outcome["sentence"]
 
 
-@pytest.mark.more
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # 28 runs, on a busy machine
 def test_a_dead_part_makes_the_contrast_void_that_is_about_it(judge: Callable[..., dict[str, Any]]) -> None:
     check(judge, ("budget.env_steps=64",))

@@ -35,7 +35,10 @@ CASES = {
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(one, marks=pytest.mark.slow if one in ("plain", "described") else ()) for one in CASES],
+)
 def test_stopped_after_every_update_it_ends_as_if_never_stopped(case, compose_tiny, tmp_path):
     overrides = [o for o in CASES[case] if o != "logic=none"]
     config = compose_tiny(*overrides, "eval.games=4").config

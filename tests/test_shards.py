@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
     "variant",
     [
         ("fusion=cross_attn",),
-        ("fusion=concat", "vision=state"),
+        pytest.param(("fusion=concat", "vision=state"), marks=pytest.mark.slow),
         pytest.param(("stage=finetune",), marks=pytest.mark.slow),
     ],
     ids=" ".join,
