@@ -263,7 +263,7 @@ def test_a_run_is_found_by_directory_name_or_id(
 ) -> None:
     monkeypatch.chdir(run_dir.parents[1])
     name = run_dir.name
-    for named in (run_dir, f"outputs/{name}", name, name.rpartition("-")[2]):
+    for named in (run_dir, f"outputs/{name}", name, *name.rpartition("-")[::2]):
         assert find_run(named).resolve() == run_dir.resolve()
     with pytest.raises(ConfigError, match=f"did you mean outputs/{name}"):
         find_run(name[:-1])

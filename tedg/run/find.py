@@ -15,6 +15,8 @@ RUNS, STUDIES = Path("outputs"), Path("multirun")
 def find_run(named: str | Path) -> Path:
     """The directory of a run by its path, or by its name or id in outputs/ or in a study of multirun/.
 
+    A name is the whole one of the directory, or that without the id: what `name` was in the configuration.
+
     ConfigError where it is not one, naming those that come near.
     """
     path = expanded(named)
@@ -24,7 +26,7 @@ def find_run(named: str | Path) -> Path:
     around = path.parent.glob(f"*/{CONFIG}") if path.parent.is_dir() else ()
     configs = (*RUNS.glob(f"*/{CONFIG}"), *STUDIES.glob(f"*/*/{CONFIG}"))
     known = {place.parent.resolve(): place.parent for place in (*configs, *around)}
-    found = [one for one in known.values() if name in (one.name, one.name.rpartition("-")[2])]
+    found = [one for one in known.values() if name in (one.name, *one.name.rpartition("-")[::2])]
     if len(found) == 1:
         return found[0]
     if found:
