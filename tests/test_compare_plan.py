@@ -107,7 +107,7 @@ def test_the_first_plan_counts_and_altering_it_shows(tmp_path: Path) -> None:
         (
             {"seeds": [0, 1, 2, 3, 4]},
             "plan.primary: 5 seeds can never decide a contrast at alpha 0.05: the least p is 2/2^5 = 0.062, "
-            "needed 0.05; at least 6 seeds, or fewer contrasts",
+            "needed 0.05; at least 6 seeds, or plan=none, which explores without a verdict",
         ),
         (
             {"seeds": [0, 1, 2, 3, 4, 5], "milestones": [500_000]},
@@ -152,7 +152,9 @@ def test_an_experiment_can_be_trained_without_its_plan() -> None:
     assert said(records, None, Asked()).by == "fusion"
 
 
-def test_a_sweep_writes_its_plan_down_before_it_trains(tmp_path: Path) -> None:
+def test_a_sweep_writes_its_plan_down_before_it_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan = read(PlanConfig, PLAN, "", Faults())
     asked = [
         dataclasses.replace(job, config=dataclasses.replace(job.config, plan=plan))
@@ -169,6 +171,8 @@ def test_a_sweep_writes_its_plan_down_before_it_trains(tmp_path: Path) -> None:
     assert seen[0]["content"]["primary"] == [["cross_attn", "concat"]]
     assert seen[0]["runs_done_before"] == 0
     assert len(seen[0]["digest"]) == len(seen[0]["training_code"]) == 64
+    left_out = "the plan of mine has seeds that this command does not train: 2, 3, 4, 5, 6, 7, 8, 9"
+    assert left_out in capsys.readouterr().out.splitlines()
 
 
 def test_milestones() -> None:

@@ -148,7 +148,12 @@ def test_unfinished_runs_are_looked_at_only_by_peeking_and_decide_nothing() -> N
     assert outcome.difference is not None
     assert outcome.difference.n == 8
     with pytest.raises(ConfigError, match="; to train the rest: again; an earlier look is made by --peek"):
+        said(records, command="again", unfinished=("cell 8 (lost)", "cell 9 (queued)"))
+    with pytest.raises(ConfigError, match="; no command asked for these; the last one was: again; "):
         said(records, command="again")
+    alone = [record for record in records if record.options["fusion"] == "cross_attn"]
+    with pytest.raises(ConfigError, match=r"missing cross_attn seeds 8, 9; of concat there is no run"):
+        said(alone)
     without = only(two(plan=None), *range(8))
     with pytest.raises(ConfigError, match="2 runs of mine are not finished: cell 8"):
         said(without, None, unfinished=("cell 8 (running)", "cell 9 (queued)"))

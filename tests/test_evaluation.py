@@ -109,18 +109,20 @@ def test_summary_by_hand():
         end(0.0, length=10, episode_return=-1.0, depth=1, end="truncated"),
         end(4.0, length=20, episode_return=3.0, depth=3),
         end(8.0, length=60, episode_return=4.0, depth=2),
+        end(4.0, length=30, episode_return=2.0),
+        end(4.0, length=30, episode_return=2.0),
     ]
     summary = Summary.of(episodes)
-    assert (summary.games, summary.mean_score, summary.median_score, summary.best_score) == (3, 4.0, 4.0, 8.0)
-    # Variance 16 over n - 1 = 2; the 97.5 % point of Student's t with 2 degrees of freedom is 4.30265.
-    assert summary.standard_error == pytest.approx(4 / math.sqrt(3))
-    half = 4.302653 * 4 / math.sqrt(3)
+    assert (summary.games, summary.mean_score, summary.median_score, summary.best_score) == (5, 4.0, 4.0, 8.0)
+    # Variance 32 over n - 1 = 4; the 97.5 % point of Student's t with 4 degrees of freedom is 2.776445.
+    assert summary.standard_error == pytest.approx(math.sqrt(8 / 5))
+    half = 2.776445 * math.sqrt(8 / 5)
     # A score is at least 0, and so is every limit of its mean.
     factor = math.exp(half / 4)
     assert (summary.low, summary.high) == pytest.approx((4 / factor, 4 * factor), rel=1e-6)
-    assert summary.nonzero_share == pytest.approx(2 / 3)
+    assert summary.nonzero_share == pytest.approx(4 / 5)
     assert (summary.mean_return, summary.mean_length) == (2.0, 30.0)
-    assert (summary.deepest, summary.deaths) == (3, 2)
+    assert (summary.deepest, summary.deaths) == (3, 4)
 
 
 def test_lost_games_do_not_count():
@@ -131,10 +133,13 @@ def test_lost_games_do_not_count():
         Summary.of(played[1:])
 
 
-def test_one_game_has_no_interval():
+def test_few_games_have_no_interval():
     summary = Summary.of([end(3.0)])
     assert summary.mean_score == 3.0
     assert all(math.isnan(x) for x in (summary.standard_error, summary.low, summary.high))
+    four = Summary.of([end(score) for score in (1.0, 2.0, 3.0, 40.0)])  # 0.0 to thousands, if there were one
+    assert math.isnan(four.low)
+    assert math.isnan(four.high)
 
 
 def test_a_stop_is_obeyed():

@@ -44,7 +44,10 @@ def compare(study: Study, asked: Asked) -> Report:
     every = questions(arms, by, asked, plan)
     early = _early(study, every, arms)
     if early is not None and not asked.peek:
-        rest = f"; to train the rest: {study.command}" if study.command is not None else ""
+        rest = ""
+        if study.command is not None:  # it trains what it was to train, and may know nothing of the others
+            what = "to train the rest" if study.unfinished else "no command asked for these; the last one was"
+            rest = f"; {what}: {study.command}"
         raise ConfigError(f"{early}{rest}; an earlier look is made by --peek, and gives no verdict")
     outcomes = [
         outcome
@@ -248,6 +251,7 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     }
     if not missing:
         return None
+    absent = sorted(wanted - arms.keys())
     told = [
         f"{name} seed{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}" for name, gone in missing.items()
     ]
@@ -255,7 +259,8 @@ def _early(study: Study, every: Sequence[Question], arms: Arms) -> str | None:
     ended = total - sum(map(len, missing.values()))
     states = f" ({few(study.unfinished)})" if study.unfinished else ""
     missed = few(sorted(told))
-    return f"{ended} of {total} planned runs of {study.name} have ended, missing {missed}{states}"
+    none_of = f"; of {', '.join(absent)} there is no run" if absent else ""
+    return f"{ended} of {total} planned runs of {study.name} have ended, missing {missed}{states}{none_of}"
 
 
 def _notes(

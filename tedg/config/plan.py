@@ -56,7 +56,8 @@ class PlanConfig:
             faults.report(
                 f"{key}: {n} seed{'s' * (n != 1)} can never decide {_tests(tests)} at alpha {self.alpha:g}: "
                 f"the least p is 2/2^{n} = {min(1.0, 2 / 2**n):.2g}, needed {self.alpha / tests:.2g}; at "
-                f"least {least} seeds, or fewer contrasts"
+                f"least {least} seeds{', fewer contrasts' * (tests > 1)}, or plan=none, which explores "
+                "without a verdict"
             )
 
     def differing(self, other: PlanConfig) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tedg.errors import ConfigError
 from tedg.files import expanded
-from tedg.spelling import did_you_mean_path
+from tedg.spelling import did_you_mean, did_you_mean_path
 from tedg.store.rundir import CONFIG
 
 RUNS, STUDIES = Path("outputs"), Path("multirun")
@@ -37,9 +37,10 @@ def find_run(named: str | Path) -> Path:
         raise ConfigError(f"{name} is a folder of runs, name one of them: {', '.join(inside[:3])}{more}")
     if path.is_dir():
         raise ConfigError(f"{name} is no directory of a run: there is no {CONFIG} in it")
-    near = did_you_mean_path(name, map(str, (RUNS, *_studies())))
+    if (STUDIES / name).is_dir():
+        return find_run(STUDIES / name)  # says which runs it has
+    near = "" if path.name == name else did_you_mean_path(name)
+    names = {short: one for one in known.values() for short in (one.name, one.name.rpartition("-")[0])}
+    if not near and (short := did_you_mean(path.name, names, "{}")):
+        near = f"; did you mean {names[short]}?"
     raise ConfigError(f"there is no run {name}, here or in {RUNS} or {STUDIES}{near}")
-
-
-def _studies() -> list[Path]:
-    return [path for path in STUDIES.iterdir() if path.is_dir()] if STUDIES.is_dir() else []

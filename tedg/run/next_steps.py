@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tedg.config.compose import Composed
 from tedg.run.identity import command, tool_command
+from tedg.store.rundir import RESULT
 
 GAMES = 200  # of the evaluation that is offered
 
@@ -24,7 +25,8 @@ def after_a_run(composed: Composed, run_dir: Path) -> Iterator[str]:
     yield _line("again", command(composed))
     yield _line("evaluate", tool_command("tedg.evaluate", str(run_dir), "--games", str(GAMES)))
     yield _line("replay", tool_command("tedg.replay", str(run_dir)))
-    yield from _of_a_study(run_dir.parent)
+    if len(list(run_dir.parent.glob(f"*/{RESULT}"))) > 1:  # one run has nothing to be compared with
+        yield from _of_a_study(run_dir.parent)
 
 
 def after_a_sweep(study: Path) -> Iterator[str]:

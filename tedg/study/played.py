@@ -44,9 +44,9 @@ def figures(games: Games, seeds: range) -> dict[str, Any]:
     deaths = [game for game in played if game.end == "death"]
     return found | {
         "mean_score": mean.value,
-        # Of a single game there is no interval.
-        "low": mean.low if len(scores) > 1 else None,
-        "high": mean.high if len(scores) > 1 else None,
+        # Of very few games there is no interval.
+        "low": None if np.isnan(mean.low) else mean.low,
+        "high": None if np.isnan(mean.high) else mean.high,
         "median_score": float(np.median(scores)),
         "best_score": float(scores.max()),
         "mean_return": float(np.mean([game.episode_return for game in played])),

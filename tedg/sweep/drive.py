@@ -7,7 +7,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,8 @@ def sweep(asked: Sweep) -> int:
         if kept := [cell for cell in cells if cell.kept is not None and cell.state is not State.FAILED]:
             places = ", ".join(dict.fromkeys(str(cell.kept.parent) for cell in kept if cell.kept is not None))
             display.say(f"of these, {len(kept)} are known by results that are kept in {places}")
+        for line in _planned_elsewhere(cells):
+            display.say(line)
         for cell in cells:
             if cell.state in OPEN and cell.reason:
                 display.notice(cell, cell.reason)
@@ -121,6 +123,15 @@ def keep_plans(cells: Sequence[Cell]) -> None:
         done = sum(cell.state in (State.DONE, State.DIVERGED) for cell in own)
         if (plan := own[0].composed.config.plan) is not None:
             keep_plan(root, asdict(plan), training_digest(), done)
+
+
+def _planned_elsewhere(cells: Sequence[Cell]) -> Iterator[str]:
+    """Seeds of a plan that the command leaves out: without them there is no verdict."""
+    for root in dict.fromkeys(cell.composed.root for cell in cells):
+        own = [cell.composed.config for cell in cells if cell.composed.root == root]
+        if own[0].plan is not None and (rest := sorted({*own[0].plan.seeds} - {one.seed for one in own})):
+            seeds = ", ".join(map(str, rest))
+            yield f"the plan of {root.name} has seeds that this command does not train: {seeds}"
 
 
 def _by_other_code(cells: Sequence[Cell]) -> int:
