@@ -22,6 +22,7 @@ from tedg.files import write_json
 from tedg.learn.setup import make_device
 from tedg.run import app
 from tedg.run.identity import earlier_id
+from tedg.run.next_steps import after_a_run
 from tedg.signals import stop_on_signals
 from tedg.store import rundir
 
@@ -51,8 +52,7 @@ def test_a_run_leaves_everything_that_names_it(compose_tiny: Compose, tmp_path: 
     assert said.has(f"results in {result.run_dir}")
     for command in ("evaluate", "replay"):
         assert said.has(f"{sys.executable} -m tedg.{command} {result.run_dir}")
-    for command in ("compare", "report"):
-        assert said.has(f"{sys.executable} -m tedg.{command} {result.run_dir.parent}")
+    assert not said.has(f"{sys.executable} -m tedg.compare {result.run_dir.parent}")  # with what, so far?
     assert said.has("python -m tedg.train env=fake")
     assert not list(result.run_dir.glob("*.tmp-*"))
 
@@ -286,3 +286,12 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (143, "")
+
+
+def test_runs_beside_each_other_can_be_compared(compose_tiny: Compose, tmp_path: Path) -> None:
+    for name in ("one", "another"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{}")
+    told = "\n".join(after_a_run(compose_tiny(), tmp_path / "one"))
+    assert f"{sys.executable} -m tedg.compare {tmp_path}" in told
+    assert f"{sys.executable} -m tedg.report {tmp_path}" in told

@@ -71,8 +71,8 @@ def _taken(advice: Advice, tried: Sequence[Tried]) -> Iterator[str]:
         return
     close = f"; as good within noise: {', '.join(map(_name, advice.close))}" if advice.close else ""
     yield (
-        f"noise: two rounds of the same differed by up to {100 * advice.noise:.0f} %; better is whose slowest "
-        f"round is by {100 * LEAST_GAIN:.0f} % above the fastest of the other{close}"
+        f"noise: two rounds of the same differed by up to {100 * advice.noise:.0f} %; better is whose "
+        f"slowest round is by {100 * LEAST_GAIN:.0f} % above the fastest of the other{close}"
     )
 
 
