@@ -25,10 +25,23 @@ import support.type_checks  # noqa: E402  the hook finds it by its name
 # Where tensors are passed around, every annotation of a called function is checked, shapes included.
 install_import_hook(["tedg.models", "tedg.learn"], f"{support.type_checks.__name__}.check")
 
+from support import browser  # noqa: E402  after the hook
+from support.browser import Browser  # noqa: E402  after the hook
 from support.settings import TINY  # noqa: E402  after the hook
 
 from tedg.config.compose import Composed, compose  # noqa: E402  after the hook
 from tedg.config.run_config import RunConfig  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def shown(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A browser; the tests are skipped where there is none."""
+    if "browser" in request.config.getoption("markexpr") and (why := browser.install()):
+        pytest.skip(why)
+    if browser.program() is None:
+        pytest.skip("no chromium here; make test-browser installs it")
+    with browser.browser() as started:
+        yield started
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support import browser
 from support.browser import Browser
 from support.reporting import EVIL
 from support.settings import FASTEST, ON_NETHACK, TINY
@@ -27,17 +25,6 @@ pytestmark = pytest.mark.browser
 GROUND, KEPT = np.array([16, 19, 24]), np.array([132, 102, 255])
 EXPERTS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))
 PLAYED = ("env.num_workers=0", "eval.games=0")
-
-
-@pytest.fixture(scope="module")
-def shown(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser; the tests are skipped where there is none."""
-    if "browser" in request.config.getoption("markexpr") and (why := browser.install()):
-        pytest.skip(why)
-    if browser.program() is None:
-        pytest.skip("no chromium here; make test-browser installs it")
-    with browser.browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

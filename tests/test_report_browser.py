@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import browser
 from support.browser import Browser
 from support.reporting import hostile, quickly_reported, rich, study
 
@@ -21,17 +19,6 @@ TALLEST = "Math.max(...[...document.querySelectorAll('figure, .claim, tr')].map(
 CUT = """[...document.querySelectorAll('figure, .claim, tr')].filter(
     e => getComputedStyle(e).breakInside != 'avoid').length"""
 WIDEST = "Math.max(...[...document.querySelectorAll('table')].map(e => e.scrollWidth))"
-
-
-@pytest.fixture(scope="module")
-def shown(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser; the tests are skipped where there is none."""
-    if "browser" in request.config.getoption("markexpr") and (why := browser.install()):
-        pytest.skip(why)
-    if browser.program() is None:
-        pytest.skip("no chromium here; make test-browser installs it")
-    with browser.browser() as started:
-        yield started
 
 
 def test_the_browser_tells_what_a_page_does(shown: Browser, tmp_path: Path) -> None:

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import browser
 from support.browser import Browser
 
-pytestmark = pytest.mark.browser
-
 SITE = Path(__file__).parents[1] / "site"
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (SITE / "index.html").exists(), reason="no site here; make docs makes it"),
+]
 FOUND = "document.querySelectorAll('.md-search-result__item').length"
 TO_THE_RIGHT = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 UNSEEN = "[...document.images].filter(e => e.complete && !e.naturalWidth).length"
 SEARCH = """const box = document.querySelector('.md-search__input');
 box.focus(); box.value = 'verdict'; box.dispatchEvent(new Event('keyup', {bubbles: true}));
 box.dispatchEvent(new Event('input', {bubbles: true}))"""
-
-
-@pytest.fixture(scope="module")
-def shown(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser; the tests are skipped where there is none, or no site."""
-    if not (SITE / "index.html").exists():
-        pytest.skip("no site here; make docs makes it")
-    if "browser" in request.config.getoption("markexpr") and (why := browser.install()):
-        pytest.skip(why)
-    if browser.program() is None:
-        pytest.skip("no chromium here; make test-browser installs it")
-    with browser.browser() as started:
-        yield started
 
 
 @pytest.mark.parametrize("width", [1280, 390])
