@@ -17,6 +17,7 @@ from tedg.config.run_config import SEED_LIMIT, RunConfig
 from tedg.errors import INTERRUPTED, ConfigError, Stopped, TedgError
 from tedg.files import expanded
 from tedg.inert import inert
+from tedg.run.find import RUNS, STUDIES
 from tedg.run.modality import modality_of_run
 from tedg.run.playable import require_weights
 from tedg.run.record import keep_record
@@ -42,7 +43,6 @@ from tedg.study.cells import studies_in
 from tedg.study.played import NAMED, Row, content, figures, lines
 from tedg.watch.composing import Composing
 
-OUTPUTS, STUDIES = Path("outputs"), Path("multirun")
 PLAYERS = ("random", "random_legal", "script")
 SAVE_SECONDS = 30.0  # so much is lost where the command is killed
 
@@ -140,7 +140,7 @@ def _runs(name: str) -> list[Path]:
     if (path / rundir.CONFIG).is_file():
         return [path]
     if not path.is_dir():
-        near = did_you_mean_path(name, [str(OUTPUTS)], studies_in(STUDIES))
+        near = did_you_mean_path(name, [str(RUNS)], studies_in(STUDIES))
         raise ConfigError(f"there is no directory {name}, and no such study in {STUDIES}{near}")
     found = sorted(config.parent for config in path.glob(f"*/{rundir.CONFIG}"))
     if not found:

@@ -16,7 +16,6 @@ def find_run(named: str | Path) -> Path:
     """The directory of a run by its path, or by its name or id in outputs/ or in a study of multirun/.
 
     A name is the whole one of the directory, or that without the id: what `name` was in the configuration.
-
     ConfigError where it is not one, naming those that come near.
     """
     path = expanded(named)
