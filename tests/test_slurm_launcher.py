@@ -225,6 +225,26 @@ def test_jobs_are_submitted_once_by_any_number_of_commands(
     assert fourth.cells[0].job == "5"  # that number is no longer this study's
 
 
+def test_a_job_that_came_since_squeue_was_asked_is_known(
+    drive: Callable[..., Driver], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = drive(), drive()
+    answer = slurm.jobs
+
+    def late() -> dict[str, Job]:
+        """What SLURM knew before the other command submitted, in the turn in which this one does."""
+        known = answer()
+        if second.launcher._batch:
+            monkeypatch.setattr(slurm, "jobs", answer)
+            first.turns()
+        return known
+
+    monkeypatch.setattr(slurm, "jobs", late)
+    second.turns()
+    assert len(cluster.submitted) == 1
+    assert second.notices == ["is in SLURM already as job 1"]
+
+
 def test_a_driver_that_is_stopped_leaves_the_jobs(drive: Callable[..., Driver], cluster: Cluster) -> None:
     driver = drive(seeds=2)
     driver.turns()

@@ -80,7 +80,7 @@ class SlurmLauncher:
             else:
                 yield from self._look(cell, job, known.get(job))
         if self._batch:
-            yield from self._submit_all(known)
+            yield from self._submit_all()
 
     def _look(self, cell: Cell, job: str, known: slurm.Job | None) -> Iterator[Progress | Waits | Ended]:
         told = told_by_job(cell.composed.root, cell.directory.name, job) or {}
@@ -109,12 +109,12 @@ class SlurmLauncher:
         kind, message = told.get("kind", ""), told.get("message", "")
         return Ended(cell, told["code"], "", kind, message, seconds)
 
-    def _submit_all(self, known: Mapping[str, slurm.Job]) -> Iterator[Waits]:
+    def _submit_all(self) -> Iterator[Waits]:
         batch, self._batch = self._batch, []
         try:
             for root in dict.fromkeys(cell.composed.root for cell in batch):
                 cells = [cell for cell in batch if cell.composed.root == root]
-                yield from self._submit(root, cells, known)
+                yield from self._submit(root, cells)
             self._trouble = ""
         except FailedJobError as error:
             self._batch = [cell for cell in batch if cell not in self._jobs]
@@ -130,11 +130,16 @@ class SlurmLauncher:
             cell.state = State.QUEUED
         return ConfigError(f"hydra/launcher=slurm: {text}")
 
-    def _submit(self, root: Path, cells: Sequence[Cell], known: Mapping[str, slurm.Job]) -> Iterator[Waits]:
+    def _submit(self, root: Path, cells: Sequence[Cell]) -> Iterator[Waits]:
         """Submit those that have no job. Two commands at once, or one after the other, submit a cell once."""
         before = set(self._jobs)
         try:
             with recorded_jobs(root) as recorded:
+                # Asked while nobody else submits: of a job that came since the last time, SLURM would seem
+                # to know nothing, and the cell would get a second one.
+                known = slurm.jobs()
+                if known is None:
+                    raise FailedJobError("squeue does not answer")
                 for cell in cells:
                     self._adopt(cell, recorded.get(cell.directory.name, ""), known)
                 missing = [cell for cell in cells if cell not in self._jobs]
