@@ -45,6 +45,28 @@ def _landmark(name: str, what: str) -> tuple[tuple[str, float, str], ...]:
     )
 
 
+def _reached(name: str, what: str) -> tuple[tuple[str, float, str], ...]:
+    """A landmark to which ways are found; without a known way it is as above."""
+    return (
+        (
+            f"{name}_proximity",
+            0.0,
+            f"1 / (1 + d), d the moves of the shortest known way to {what}, or the king's moves without one;"
+            " 0 if none is seen",
+        ),
+        (
+            f"{name}_dx",
+            -1.0,
+            "the way's first move east or, negative, west; without one, columns as a share of d",
+        ),
+        (
+            f"{name}_dy",
+            -1.0,
+            "the way's first move south or, negative, north; without one, rows as a share of d",
+        ),
+    )
+
+
 _BELIEF = _block(
     "belief",
     # vital signs
@@ -82,11 +104,15 @@ _BELIEF = _block(
     ("hostiles_adjacent", 0.0, "hostile monsters among the eight neighbours, over 8"),
     ("hostiles_seen", 0.0, "hostile monsters h on the map as h / (h + 3)"),
     *_landmark("hostile", "hostile monster"),
-    *_landmark("stairs_down", "way down"),
-    *_landmark("frontier", "unvisited walkable cell beside one never seen"),
-    *_landmark("pickup", "item that is picked up by walking onto it"),
+    *_reached("stairs_down", "a way down"),
+    *_reached("frontier", "a cell with a neighbour that was neither seen nor ever beside the hero"),
+    *_reached("pickup", "an item that is picked up by walking onto it"),
     *(
-        (f"trodden_{way}", 0.0, f"v / (v + 2) after v visits of the cell {way}; 1 if nothing can walk there")
+        (
+            f"trodden_{way}",
+            0.0,
+            f"v / (v + 2) after v visits of the cell {way}, passing it on a run included; 1 if nothing can walk there",
+        )
         for way in _COMPASS
     ),
 )

@@ -24,17 +24,19 @@ from tedg.envs.glyphs import (
     TERRAIN_CLASSES,
 )
 from tedg.envs.sizes import BLOCK_COLUMNS, BLOCK_ROWS, CROP, MAP_COLUMNS, MAP_ROWS
+from tedg.envs.ways import (
+    DIRECTION_COLUMNS,
+    DIRECTION_ROWS,
+    HOSTILE,
+    LANDMARKS,
+    PICKUP,
+    WAY_DOWN,
+    find_ways,
+    note_arrival,
+)
 
 _FLOOR = TERRAIN_CLASSES.index("floor")
 NEVER = -(10**6)  # turn of birth of a corpse that nobody saw fall
-
-# Steps of actions 1..8 of NetHackScore: N E S W NE SE SW NW.
-DIRECTION_ROWS = np.array([-1, 0, 1, 0, -1, 1, 1, -1])
-DIRECTION_COLUMNS = np.array([0, 1, 0, -1, 1, 1, -1, -1])
-
-# What `nearest` tells the offset of: the closest cell of the kind, by the number of king's moves.
-LANDMARKS: tuple[str, ...] = ("hostile", "stairs_down", "frontier", "pickup")
-HOSTILE, WAY_DOWN, FRONTIER, PICKUP = range(len(LANDMARKS))
 
 
 # One record per game, since a call of a compiled function takes time for every array that it is given.
@@ -45,7 +47,8 @@ MEMORY = np.dtype(
         ("place", np.int64),  # the hero's cell in the previous frame
         ("born", np.int32, (MAP_ROWS, MAP_COLUMNS)),  # turn in which the corpse in the cell fell, or NEVER
         ("background", np.int16, (MAP_ROWS, MAP_COLUMNS)),  # last glyph in each cell that was no creature
-        ("visits", np.uint8, (MAP_ROWS, MAP_COLUMNS)),  # arrivals of the hero, at most 255
+        ("visits", np.uint8, (MAP_ROWS, MAP_COLUMNS)),  # how often the hero came there, at most 255
+        ("reached", np.uint8, (MAP_ROWS, MAP_COLUMNS)),  # 1 where it was, and beside that
     ],
     align=True,
 )
@@ -67,7 +70,7 @@ SCAN = np.dtype(
         ("in_sight", np.uint64),  # union of the categories on the map, the hero's cell left out
         ("neighbours", np.uint64, 8),  # categories of the cells in the directions of actions 1..8
         ("trodden", np.float32, 8),  # v / (v + 2) after v visits of the neighbour; 1 where blocked
-        ("nearest", np.int64, (len(LANDMARKS), 3)),  # distance, rows, columns of each; distance -1: none
+        ("nearest", np.int64, (len(LANDMARKS), 3)),  # moves, rows, columns to each; moves -1: none
     ],
     align=True,
 )
@@ -141,11 +144,9 @@ def _scan_maps(
         if arrived:
             kept.background[:] = STONE
             kept.visits[:] = 0
+            kept.reached[:] = 0
         found.new_level = arrived
-        place = y * MAP_COLUMNS + x
-        if arrived or place != kept.place:
-            kept.visits[y, x] = min(kept.visits[y, x] + 1, 255)
-        kept.place = place
+        note_arrival(kept, y, x, arrived)
 
         _survey(glyphs, y, x, turn, kept, categories, terrain, difficulty, found, overview[r])
 
@@ -157,6 +158,8 @@ def _scan_maps(
         beneath = kept.background[y, x]
         found.under = categories[beneath]
         found.corpse_age = turn - kept.born[y, x]
+        # What no known way leads to lies where `_survey` says, straight ahead.
+        find_ways(glyphs, y, x, found.under, kept.reached, categories, near)
         if (categories[beneath] & BIT.DOWN) != 0:
             near[WAY_DOWN] = 0
         block = overview[r, y // BLOCK_ROWS, x // BLOCK_COLUMNS]
@@ -184,7 +187,7 @@ def _survey(
     overview: npt.NDArray[np.uint8],
 ) -> None:
     """Visit every seen cell of a game but the hero's, at (y0, x0)."""
-    background, born, visits, near = kept.background, kept.born, kept.visits, found.nearest
+    background, born, near = kept.background, kept.born, found.nearest
     hostiles = known_cells = worst = 0
     hostile_near = hostile_inline = tough = open_frontier = False
     overview[:] = 0
@@ -229,11 +232,8 @@ def _survey(
             if (bits & BIT.AUTOPICKUP) != 0:
                 _closer(near, PICKUP, dy, dx)
             if (bits & BIT.WALKABLE) != 0 and (bits & BIT.BOULDER) == 0:
-                edge = _beside_unseen(glyphs, y, x)
-                if edge and visits[y, x] == 0:
-                    _closer(near, FRONTIER, dy, dx)
                 if (bits & (BIT.NDOOR | BIT.ODOOR)) != 0:
-                    open_frontier |= edge
+                    open_frontier |= _beside_unseen(glyphs, y, x)
                 elif (bits & BIT.CORR) != 0 and not open_frontier:
                     open_frontier |= _is_end(glyphs, y, x, y0, x0, categories)
     found.in_sight = in_sight
