@@ -1,4 +1,4 @@
-"""NetHackScore as the peers see it: tedg's 115 state features, every action allowed."""
+"""NetHackScore as the peers see it: tedg's 115 state features, and every action allowed unless asked otherwise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from work import MAX_EPISODE_STEPS
 
 from tedg.envs.actions import NUM_ACTIONS
 from tedg.envs.features import STATE_HIGH, STATE_LOW
+from tedg.envs.seeds import Seeds
 from tedg.envs.vector import NetHackVectorEnv, training_seeds
 
 OBSERVATIONS = Box(STATE_LOW, STATE_HIGH, dtype=np.float32)
@@ -15,15 +16,22 @@ ACTIONS = Discrete(NUM_ACTIONS)
 
 
 def make_games(num_games: int, num_workers: int, seed: int) -> NetHackVectorEnv:
-    """Games that are stepped as one group: by `num_workers` processes, or in this one with 0."""
+    """Training games that are stepped as one group: by `num_workers` processes, or in this one with 0."""
+    return games_of(num_games, num_workers, training_seeds(seed), MAX_EPISODE_STEPS, "none")
+
+
+def games_of(
+    num_games: int, num_workers: int, seeds: Seeds, max_episode_steps: int, action_mask: str
+) -> NetHackVectorEnv:
+    """The games of these seeds, as one group; `action_mask` is `legal` or `none`."""
     return NetHackVectorEnv(
         task="NetHackScore",
         goal="score",
         hypergraph="nethack",
         num_envs=num_games,
-        max_episode_steps=MAX_EPISODE_STEPS,
-        action_mask="none",
-        seeds=training_seeds(seed),
+        max_episode_steps=max_episode_steps,
+        action_mask=action_mask,
+        seeds=seeds,
         num_workers=num_workers,
         num_groups=1,
     )

@@ -49,7 +49,7 @@ def test_judged_as_nle_does(task):
             status = env.StepStatus(bool(over[0]) or env._is_episode_end(frame))
             expected = float(env._reward_fn([None, before[0], *[None] * 5, before[1]], 0, frame, status))
             seen_now, judged = (glyphs, blstats, internal, over), (reward, terminated, truncated)
-            judge(ROW, *TASKS[task], CAP, *seen_now, episodes, explored, *judged)
+            judge(ROW, *TASKS[task], CAP, 0.0, *seen_now, episodes, explored, *judged)
             total += expected
             assert (reward[0], terminated[0]) == (np.float32(expected), bool(status))
             assert truncated[0] == (not status and length == CAP)
@@ -65,3 +65,37 @@ def test_judged_as_nle_does(task):
                 break
     assert seen == ({0, 1, 2} if TASKS[task].reward == AIM else {0, 1})
     env.close()
+
+
+def test_a_bonus_for_cells_seen_for_the_first_time_counts_in_no_return():
+    episodes, explored = np.zeros(1, EPISODE), np.zeros((1, *EXPLORED), np.int16)
+    over, terminated, truncated = (np.zeros(1, bool) for _ in range(3))
+    glyphs, blstats, internal = (
+        np.full((1, 21, 79), 2359, np.int16),
+        np.ones((1, 27), int),
+        np.zeros((1, 9), np.int32),
+    )
+    reward, told = np.zeros(1, np.float32), []
+
+    def step(cells, level=1, hit_points=9):
+        glyphs[:] = 2359
+        glyphs[0, 0, :cells] = 2378
+        blstats[0, [20, 24, 11]] = blstats[0, 20] + 1, level, hit_points
+        seen = glyphs, blstats, internal, over
+        judge(
+            ROW, *TASKS["NetHackScore"], CAP, 0.25, *seen, episodes, explored, reward, terminated, truncated
+        )
+        told.append(float(reward[0]))
+
+    episodes["blstats"] = blstats
+    step(8)
+    step(8)
+    step(6)  # a cell can be forgotten,
+    step(9)  # and seen again, which is not new
+    step(4, level=2)
+    step(10)  # the first level is remembered
+    blstats[0, 9] += 20  # points
+    step(10)
+    step(50, hit_points=0)  # no game is running
+    assert told == [2.0, 0.0, 0.0, 0.25, 1.0, 0.25, 20.0, 0.0]
+    assert episodes["episode_return"][0] == 20.0

@@ -91,6 +91,7 @@ _KEYS = {
     "env.num_envs": "games played side by side",
     "env.num_workers": "processes that play them; null: one per core; 0: none of their own",
     "env.max_episode_steps": "longest training game",
+    "env.exploration_bonus": "reward for each cell seen for the first time, in training",
     "env.action_mask": "legal: illegal actions are masked; none",
     "ppo.num_steps": "steps per environment between two updates",
     "ppo.minibatch_size": "samples per gradient step",

@@ -92,6 +92,13 @@ class NetHackEnv:
     num_workers: Natural | None
     max_episode_steps: Count
     action_mask: Literal["legal", "none"]
+    exploration_bonus: Annotated[float, Range(low=0.0)] = 0.0
+
+    def validate(self, key: str, faults: Faults) -> None:
+        """A task that rewards exploration needs no bonus for it."""
+        if self.exploration_bonus and self.task == "NetHackScout":
+            place = f"{key}.exploration_bonus"
+            faults.add(place, self.exploration_bonus, "must be 0: NetHackScout rewards exploration itself")
 
 
 _PROBES = (

@@ -14,7 +14,7 @@ from tedg.envs.games import Games
 from tedg.envs.memory import GameMemory
 from tedg.envs.observation import EnvSpec, Observation, Position
 from tedg.envs.observer import Observer
-from tedg.envs.rewards import TASKS
+from tedg.envs.rewards import EXPLORATION, TASKS
 from tedg.envs.seeds import Seeds
 from tedg.envs.sizes import CROP, OVERVIEW_SHAPE
 from tedg.envs.state import StateBuilder
@@ -32,6 +32,7 @@ class GameSettings:
     hypergraph: Hypergraph
     max_episode_steps: int
     action_mask: str  # with "none" all actions count as legal; the rule features still tell the rules
+    exploration_bonus: float = 0.0  # of a reward, for each cell that is seen for the first time
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -40,6 +41,12 @@ class GameSettings:
             raise ValueError(f"action_mask is {self.action_mask!r}, must be one of {', '.join(ACTION_MASKS)}")
         if self.max_episode_steps < 1:
             raise ValueError(f"max_episode_steps is {self.max_episode_steps}, must be positive")
+        if self.exploration_bonus < 0:
+            raise ValueError(f"exploration_bonus is {self.exploration_bonus}, must not be negative")
+        if self.exploration_bonus and TASKS[self.task].reward == EXPLORATION:
+            raise ValueError(
+                f"exploration_bonus must be 0 with {self.task}, which rewards exploration itself"
+            )
         StateBuilder(self.hypergraph, self.goal)
 
     @property
@@ -74,7 +81,12 @@ class GameBlock:
         )
         self._rows = np.arange(num_envs)
         self._games = Games(
-            settings.task, settings.max_episode_steps, memory.frames, memory.episodes, memory.playing
+            settings.task,
+            settings.max_episode_steps,
+            memory.frames,
+            memory.episodes,
+            memory.playing,
+            settings.exploration_bonus,
         )
 
     def begin(self, slot: int, positions: Sequence[Position]) -> None:

@@ -27,12 +27,14 @@ class Games:
         frames: Frames,
         episodes: npt.NDArray[np.void],
         playing: npt.NDArray[np.bool_],
+        exploration_bonus: float = 0.0,
     ) -> None:
         if task not in TASKS:
             raise ValueError(f"task is {task!r}, must be one of {', '.join(TASKS)}")
         num_envs = len(playing)
         self._task = TASKS[task]
         self._max_episode_steps = max_episode_steps
+        self._exploration_bonus = exploration_bonus
         self._frames = frames
         self._playing = playing
         self._internal = np.zeros((num_envs, INTERNAL), np.int32)
@@ -88,6 +90,7 @@ class Games:
             task.first_glyph,
             task.last_glyph,
             self._max_episode_steps,
+            self._exploration_bonus,
             frames.glyphs,
             frames.blstats,
             self._internal,

@@ -87,6 +87,7 @@ def judge(
     first_glyph: int,
     last_glyph: int,
     max_episode_steps: int,
+    exploration_bonus: float,
     glyphs: npt.NDArray[np.int16],
     blstats: npt.NDArray[np.int64],
     internal: npt.NDArray[np.int32],
@@ -101,7 +102,8 @@ def judge(
 
     `kind` and the three after it are the fields of a `Task`. glyphs [B, 21, 79], blstats [B, 27] and
     internal [B, 9] are the frames that the step led to; `over` [B] are the games that NetHack itself has
-    ended, which is a death even where the aim is reached.
+    ended, which is a death even where the aim is reached. `exploration_bonus` is added to `reward` for each
+    cell of a level that is seen for the first time, and counts in no return.
     """
     for r in rows:
         now, episode = blstats[r], episodes[r]
@@ -114,7 +116,8 @@ def judge(
         gain = _reward(kind, glyphs[r], now, internal[r, HUNGER], episode, explored[r])
         episode.length += 1
         episode.episode_return += gain
-        reward[r] = gain
+        bonus = exploration_bonus * _discovered(glyphs[r], now, explored[r]) if exploration_bonus > 0 else 0.0
+        reward[r] = gain + bonus
         terminated[r] = over[r] or episode.aimed
         truncated[r] = not terminated[r] and episode.length >= max_episode_steps
         episode.hunger = internal[r, HUNGER]
@@ -144,14 +147,33 @@ def _reward(
         return now[nh.NLE_BL_GOLD] - before[nh.NLE_BL_GOLD] + penalty
     if kind == NUTRITION:
         return max(0, hunger - episode.hunger) + penalty
-    seen = 0
-    for y in range(glyphs.shape[0]):
-        for x in range(glyphs.shape[1]):
-            seen += glyphs[y, x] != STONE
+    seen = _seen(glyphs)
     dungeon, level = now[nh.NLE_BL_DNUM], now[nh.NLE_BL_DLEVEL]
     new = seen - explored[dungeon, level]
     explored[dungeon, level] = seen
     return new + penalty
+
+
+@kernel_part
+def _seen(glyphs: npt.NDArray[np.int16]) -> int:
+    seen = 0
+    for y in range(glyphs.shape[0]):
+        for x in range(glyphs.shape[1]):
+            seen += glyphs[y, x] != STONE
+    return seen
+
+
+@kernel_part
+def _discovered(
+    glyphs: npt.NDArray[np.int16], now: npt.NDArray[np.int64], explored: npt.NDArray[np.int16]
+) -> int:
+    """Cells by which the hero's level is better known than ever before; `explored` keeps the most."""
+    dungeon, level = now[nh.NLE_BL_DNUM], now[nh.NLE_BL_DLEVEL]
+    new = _seen(glyphs) - explored[dungeon, level]
+    if new <= 0 or now[nh.NLE_BL_HPMAX] == 0:
+        return 0
+    explored[dungeon, level] += new
+    return new
 
 
 @kernel_part

@@ -54,6 +54,7 @@ class NetHackVectorEnv:
         num_workers: int | None = 0,
         num_groups: int = 2,
         step_seconds: int = 60,
+        exploration_bonus: float = 0.0,
     ) -> None:
         if num_envs < 1 or num_groups < 1 or (num_workers is not None and num_workers < 0):
             raise ValueError(
@@ -62,7 +63,7 @@ class NetHackVectorEnv:
             )
         raise_limit()
         graph = hypergraph if isinstance(hypergraph, Hypergraph) else load_hypergraph(hypergraph)
-        settings = GameSettings(task, goal, graph, max_episode_steps, action_mask)
+        settings = GameSettings(task, goal, graph, max_episode_steps, action_mask, exploration_bonus)
         self.num_envs = num_envs
         self.spec = settings.spec
         self._seeds = seeds

@@ -57,6 +57,7 @@ MEASURED: dict[str, dict[str, Any]] = {
 # for every phase of a curriculum too.
 LATER: dict[tuple[str, ...], Any] = {
     ("init_except",): (),
+    ("env", "exploration_bonus"): 0.0,
     ("ppo", "max_kl"): 100.0,
     ("ppo", "max_value_loss"): 1e9,
 }
@@ -167,11 +168,11 @@ def _only_for_child(override: str) -> bool:
 
 def _canonical(config: RunConfig) -> dict[str, Any]:
     node = {key: value for key, value in asdict(config).items() if key not in VOLATILE}
+    node["env"] = {key: value for key, value in config.env.items() if key not in VOLATILE_ENV}
     for (*groups, key), before in LATER.items():
         for group in _groups(node, groups):
-            if group[key] == before:
+            if group.get(key) == before:  # a toy environment lacks some
                 del group[key]
-    node["env"] = {key: value for key, value in config.env.items() if key not in VOLATILE_ENV}
     node["env"]["hypergraph"] = load_hypergraph(config.env["hypergraph"]).digest
     phases = node["stage"].get("phases")
     if phases is not None and tuple(phases) != FIRST_PHASES:

@@ -1,0 +1,108 @@
+"""One yardstick: a player is trained where it learns, plays held-out games, and its scores are written down."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from feature_games import games_of
+from sb3_contrib import MaskablePPO
+from sb3_games import NETWORKS, FeatureVecEnv
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+from tedg.envs.observation import EnvSpec, Observation
+from tedg.envs.players import make_player
+from tedg.envs.vector import held_out_seeds, training_seeds
+
+UNTRAINED = ("random", "random_legal", "script")
+TRAINED = {"ppo": PPO, "maskable_ppo": MaskablePPO}
+CAPS = (500, 5000)  # steps of a held-out game
+HELD_OUT_ENVS = 50
+# The numbers of tedg's default where Stable-Baselines3 has the same, its own elsewhere.
+SETTINGS: dict[str, Any] = {
+    "n_steps": 32,
+    "batch_size": 2048,
+    "n_epochs": 4,
+    "learning_rate": 5e-4,
+    "ent_coef": 0.005,
+    "gamma": 0.995,
+    "gae_lambda": 0.97,
+}
+NUM_ENVS = 256
+
+Act = Callable[[Observation], npt.NDArray[np.int64]]
+
+
+def train(name: str, seed: int, steps: int, cap: int) -> PPO | MaskablePPO:
+    """Train on one core, with rewards divided by the running spread of returns, as tedg's are."""
+    games = games_of(NUM_ENVS, 0, training_seeds(seed), cap, "none")
+    env = VecNormalize(FeatureVecEnv(games), norm_obs=False, clip_reward=1e9, gamma=SETTINGS["gamma"])
+    try:
+        model = TRAINED[name](
+            "MlpPolicy", env, policy_kwargs=NETWORKS["separate"], device="cpu", seed=seed, **SETTINGS
+        )
+        return model.learn(steps)
+    finally:
+        env.close()
+
+
+def player(name: str, model: PPO | MaskablePPO | None, spec: EnvSpec, seed: int) -> Act:
+    """Who acts in held-out games; trained ones sample, as tedg's policies do."""
+    if model is None:
+        return make_player(name, HELD_OUT_ENVS, seed, spec).act
+    torch.manual_seed(seed)
+    if isinstance(model, MaskablePPO):
+        return lambda seen: model.predict(seen.state, action_masks=seen.mask)[0]
+    return lambda seen: model.predict(seen.state, deterministic=False)[0]
+
+
+def held_out(name: str, model: PPO | MaskablePPO | None, first: int, games: int, cap: int) -> list[float]:
+    """Scores of the games of seeds `first`, `first` + 1, ..., in that order."""
+    env = games_of(HELD_OUT_ENVS, 0, held_out_seeds(first, games, HELD_OUT_ENVS), cap, "legal")
+    scores: dict[int, float] = {}
+    try:
+        act = player(name, model, env.spec, first)
+        observation = env.reset()
+        while len(scores) < games:
+            step = env.step(act(observation))
+            for end in step.episodes:
+                scores.setdefault(end.seed, end.score)
+            observation = step.observation
+    finally:
+        env.close()
+    return [scores[seed] for seed in range(first, first + games)]
+
+
+def main() -> None:
+    """Train, play, write."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("player", choices=[*UNTRAINED, *TRAINED])
+    parser.add_argument("--seed", type=int, default=0, help="of training")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="env steps of training")
+    parser.add_argument("--cap", type=int, default=5000, help="steps of a training game")
+    parser.add_argument("--games", type=int, default=200, help="held-out games at each cap")
+    parser.add_argument("--first-seed", type=int, default=700_000, help="of the held-out games")
+    parser.add_argument("--result", type=Path, required=True, help="file for the scores")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    learns = given.player in TRAINED
+    model = train(given.player, given.seed, given.steps, given.cap) if learns else None
+    scores = {str(cap): held_out(given.player, model, given.first_seed, given.games, cap) for cap in CAPS}
+    about: dict[str, Any] = {"player": given.player, "first_seed": given.first_seed, "scores": scores}
+    if model is not None:
+        names = ("stable-baselines3", "sb3-contrib", "torch", "numpy", "gymnasium", "nle")
+        about |= {"seed": given.seed, "steps": model.num_timesteps, "cap": given.cap, "envs": NUM_ENVS}
+        about |= {"settings": SETTINGS, "versions": {name: version(name) for name in names}}
+    given.result.write_text(json.dumps(about) + "\n")
+
+
+if __name__ == "__main__":
+    main()
