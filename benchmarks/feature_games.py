@@ -21,7 +21,12 @@ def make_games(num_games: int, num_workers: int, seed: int) -> NetHackVectorEnv:
 
 
 def games_of(
-    num_games: int, num_workers: int, seeds: Seeds, max_episode_steps: int, action_mask: str
+    num_games: int,
+    num_workers: int,
+    seeds: Seeds,
+    max_episode_steps: int,
+    action_mask: str,
+    exploration_bonus: float = 0.0,
 ) -> NetHackVectorEnv:
     """The games of these seeds, as one group; `action_mask` is `legal` or `none`."""
     return NetHackVectorEnv(
@@ -34,4 +39,5 @@ def games_of(
         seeds=seeds,
         num_workers=num_workers,
         num_groups=1,
+        exploration_bonus=exploration_bonus,
     )

@@ -20,11 +20,17 @@ import peer_env  # noqa: E402
 import peers  # noqa: E402
 import tedg_run  # noqa: E402
 import work  # noqa: E402
+import yardstick  # noqa: E402
+import yardsticks  # noqa: E402
 from comparison import Comparison, Spread, tables  # noqa: E402
 from learning import Learnt  # noqa: E402
 from work import CYCLE_STEPS, GRADIENT_STEPS, WARM_UP_CYCLES, Timing, Window  # noqa: E402
 
 from tedg.config.compose import Composed  # noqa: E402
+from tedg.envs.players import make_player  # noqa: E402
+from tedg.envs.vector import NetHackVectorEnv, held_out_seeds  # noqa: E402
+from tedg.learn.evaluation import play  # noqa: E402
+from tedg.signals import StopFlag  # noqa: E402
 
 TIMING = {
     "cycles": 2,
@@ -211,3 +217,35 @@ def _ends(process: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_yardsticks_play_the_games_that_evaluation_plays():
+    seeds = held_out_seeds(700_000, 60, 50)
+    env = NetHackVectorEnv("NetHackScore", "score", "nethack", 50, 60, "legal", seeds)
+    player = make_player("random_legal", 50, 700_000, env.spec)
+    played = play(env, player, 60, StopFlag())
+    env.close()
+    assert yardstick.held_out("random_legal", None, 700_000, 60, 60) == [end.score for end in played]
+
+
+def test_yardsticks_are_made_once_and_trained_ones_have_seeds_for_a_spread(tmp_path, monkeypatch, capsys):
+    def make(python, path, asked, games):
+        made.append(asked)
+        score = float(asked[2]) if len(asked) > 1 else 7.0
+        scores = {"500": [score, score + 2], "5000": [10 * score, 10 * score + 2]}
+        path.write_text(json.dumps({"player": asked[0], "scores": scores}))
+
+    made = []
+    monkeypatch.setattr(yardsticks, "_make", make)
+    monkeypatch.setattr(yardsticks, "interpreter", lambda folder: folder)
+    monkeypatch.setattr(
+        sys, "argv", ["yardsticks.py", "--into", str(tmp_path), "--seeds", "1", "3", "--steps", "9"]
+    )
+    assert yardsticks.main() == 0
+    assert ["maskable_ppo", "--seed", "3", "--steps", "9"] in made
+    assert len(made) == 3 + 2 * 2
+    printed = capsys.readouterr().out
+    assert "| script | - | 8.0 (-4.7 to 20.7) | 71.0 (58.3 to 83.7) |" in printed  # over its games
+    assert "| sb3-contrib MaskablePPO | 2 | 3.0 (-9.7 to 15.7) | 21.0 (-106.1 to 148.1) |" in printed
+    assert yardsticks.main() == 0
+    assert len(made) == 7

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from nle import nethack as nh
 
 from tedg.envs.frames import Frames
+from tedg.envs.glyphs import STONE
 from tedg.envs.nethack import NetHackGame
 from tedg.envs.observation import EpisodeEnd
 from tedg.envs.rewards import EXPLORED, HUNGER, INTERNAL, TASKS, judge, unsettled
@@ -58,6 +59,10 @@ class Games:
         episodes["blstats"][row] = self._frames.blstats[row]
         episodes["depth"][row] = self._frames.blstats[row, nh.NLE_BL_DEPTH]
         episodes["hunger"][row] = self._internal[row, HUNGER]
+        if self._exploration_bonus > 0:  # nobody had to look for what is seen at the start
+            now = self._frames.blstats[row]
+            place = row, now[nh.NLE_BL_DNUM], now[nh.NLE_BL_DLEVEL]
+            self._explored[place] = np.count_nonzero(self._frames.glyphs[row] != STONE)
 
     def step(
         self,
