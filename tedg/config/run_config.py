@@ -132,6 +132,8 @@ class PresetConfig:
     minibatch_size: Count
     num_steps: Count
     clip_range: SinglePositive
+    gae_lambda: SingleFraction = 0.97  # of presets that say nothing of it, as none did at first
+    exploration_bonus: SingleNonNegative = 0.0
 
 
 @dataclass(frozen=True, slots=True)
