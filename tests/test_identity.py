@@ -41,7 +41,16 @@ def identity(*overrides: str, parent: str | None = None) -> str:
         ([], ["device=cpu", "threads=3", "logger=none", "init_from=none"]),
         ([], ["env.num_workers=3"]),
         ([], ["preset=default"]),
-        (["preset=small"], ["env.num_envs=32", "ppo.minibatch_size=256", "ppo.num_steps=64"]),
+        (
+            ["preset=small"],
+            [
+                "env.num_envs=32",
+                "env.exploration_bonus=0",
+                "ppo.minibatch_size=256",
+                "ppo.num_steps=64",
+                "ppo.gae_lambda=0.97",
+            ],
+        ),
         ([], ["eval.games=99", "eval.first_seed=7", "eval.players=[]", "checkpoint.keep=1", "check=default"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.delta=3"]),
         (["+experiment=v3_vs_v4"], ["+experiment=v3_vs_v4", "plan.alpha=0.1"]),
@@ -56,12 +65,28 @@ def identity(*overrides: str, parent: str | None = None) -> str:
                 "stage.entropy_coef=0.05",
                 "ppo.num_steps=128",
                 "ppo.clip_range=0.15",
+                "ppo.gae_lambda=0.97",
+                "env.exploration_bonus=0",
             ],
         ),
     ],
 )
 def test_equal(first: list[str], second: list[str]) -> None:
     assert identity(*first) == identity(*second)
+
+
+def test_the_numbers_of_published_studies_never_move() -> None:
+    assert compose(["preset=v2"]).config.preset == {
+        "num_envs": 256,
+        "minibatch_size": 2048,
+        "num_steps": 32,
+        "clip_range": 0.2,
+        "gae_lambda": 0.9,
+        "exploration_bonus": 0.3,
+        "warmup": {"learning_rate": 7e-4, "entropy_coef": 0.01},
+        "transition": {"learning_rate": 5e-4, "entropy_coef": 0.005},
+        "finetune": {"learning_rate": 2e-4, "entropy_coef": 0.003},
+    }
 
 
 @pytest.mark.more_than_first(4)
