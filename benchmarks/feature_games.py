@@ -1,4 +1,4 @@
-"""NetHackScore as the peers see it: tedg's 115 state features, and every action allowed unless asked otherwise."""
+"""NetHackScore as the peers see it: tedg's 115 state features, every action allowed unless asked."""
 
 from __future__ import annotations
 

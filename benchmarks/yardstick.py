@@ -1,4 +1,4 @@
-"""One yardstick: a player is trained where it learns, plays held-out games, and its scores are written down."""
+"""One yardstick: train a player, if it learns, let it play held-out games, and write down its scores."""
 
 from __future__ import annotations
 

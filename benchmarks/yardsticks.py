@@ -52,7 +52,7 @@ def main() -> int:
         if missing:
             python = interpreter(given.env)
             with ThreadPoolExecutor(given.jobs) as pool:
-                list(pool.map(lambda run: _make(python, *run, given.games), missing.items()))
+                list(pool.map(lambda path: _make(python, path, missing[path], given.games), missing))
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -118,24 +118,29 @@ def test_games_that_wait_for_a_new_worker_are_still_told_by_their_last_frames(st
     env.close()
 
 
-@pytest.mark.parametrize("kind", [nethack, toy])
-def test_games_of_schema_2_come_back(kind):
-    env = kind()
+def test_games_of_schema_2_come_back():
+    env = toy()
     play(env, env.reset(), 33, RandomLegalPlayer(5, 0))
-    now, positions = env.positions(), frozen_positions(kind)
+    now, positions = env.positions(), frozen_positions(toy)
     assert [(p.episode, p.actions) for p in now] == [(p.episode, p.actions) for p in positions]
-    other = kind()
+    other = toy()
     assert other.resume(positions).lost == []
     assert other.positions() == now
     for one in (env, other):
         one.close()
 
 
-@pytest.mark.parametrize("kind", [nethack, toy])
-def test_a_game_of_schema_2_that_strays_is_given_up(kind):
-    positions = frozen_positions(kind)
+def test_games_whose_state_features_have_changed_since_are_given_up():
+    env = nethack()
+    lost = env.resume(frozen_positions(nethack)).lost
+    assert [(end.env, end.end) for end in lost] == [(number, "lost") for number in range(5)]
+    env.close()
+
+
+def test_a_game_of_schema_2_that_strays_is_given_up():
+    positions = frozen_positions(toy)
     shorter = replace(positions[2], actions=positions[2].actions[:-1])
-    env = kind()
+    env = toy()
     (lost,) = env.resume([*positions[:2], shorter, *positions[3:]]).lost
     assert (lost.env, lost.end, lost.length) == (2, "lost", len(shorter.actions))
     env.close()

@@ -17,8 +17,19 @@ from tedg.envs.ways import DIRECTION_COLUMNS, DIRECTION_ROWS, FRONTIER, HOSTILE,
 
 # What stands for what in the maps below; `@` is the hero on floor, and a blank was never seen.
 SIGNS = {
-    **{" ": STONE, "|": 2360, "-": 2361, ".": 2378, "#": 2380, ">": 2383, "<": 2382},
-    **{"_": 2371, "'": 2372, "+": 2374, "0": 2353, "$": 2333, "d": 16},
+    " ": STONE,
+    "|": 2360,
+    "-": 2361,
+    ".": 2378,
+    "#": 2380,
+    ">": 2383,
+    "<": 2382,
+    "_": 2371,
+    "'": 2372,
+    "+": 2374,
+    "0": 2353,
+    "$": 2333,
+    "d": 16,
 }
 TOP, LEFT = 5, 20
 

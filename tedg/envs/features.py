@@ -111,7 +111,7 @@ _BELIEF = _block(
         (
             f"trodden_{way}",
             0.0,
-            f"v / (v + 2) after v visits of the cell {way}, passing it on a run included; 1 if nothing can walk there",
+            f"v / (v + 2) after v visits of the cell {way}, runs past it too; 1 if nothing can walk there",
         )
         for way in _COMPASS
     ),

@@ -13,8 +13,8 @@ from nle import nethack as nh
 from tedg.compiled import kernel, kernel_part
 from tedg.envs.atoms import ATOM, ATOMS, NUM_ATOMS, View
 from tedg.envs.features import NUM_EXPERTS, STATE_FEATURES, goal_index
-from tedg.envs.ways import FRONTIER, HOSTILE, PICKUP, WAY_DOWN
 from tedg.envs.sizes import MAP_COLUMNS, MAP_ROWS
+from tedg.envs.ways import FRONTIER, HOSTILE, PICKUP, WAY_DOWN
 from tedg.hypergraph.schema import Hypergraph
 
 

@@ -1,4 +1,4 @@
-"""Ways on the known map: how many moves lead from the hero to what is worth reaching, and the first of them."""
+"""Ways on the known map: how many moves lead to what is worth reaching, and the first of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DOORS = BIT.ODOOR | BIT.CDOOR  # are not passed diagonally
 
 @kernel_part
 def note_arrival(kept: Any, y: int, x: int, new_level: bool) -> None:
-    """Write into `kept`, a record of MEMORY, that the hero is in (y, x), and what it passed on a straight run."""
+    """Write into `kept`, a record of MEMORY, that the hero is in (y, x), and what a straight run passed."""
     place = y * MAP_COLUMNS + x
     if not new_level:
         if place == kept.place:
@@ -58,7 +58,7 @@ def find_ways(
     categories: npt.NDArray[np.uint64],
     near: npt.NDArray[np.int64],
 ) -> None:
-    """Find the shortest ways from the hero in (y0, x0) to the landmarks, breadth first, on cells that were seen.
+    """Find the shortest ways from the hero in (y0, x0) to the landmarks, on cells that were seen.
 
     Where there is one, near[landmark] becomes its moves, and the rows and columns that as many moves like
     its first would cover. `under` are the categories of what the hero stands on, `reached` [21, 79] the

@@ -35,6 +35,8 @@ def read_run_config(run_dir: Path) -> RunConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{place} cannot be resolved: {str(error).splitlines()[0]}") from None
     for (*groups, key), value in (LATER | _ADDED).items():
+        if groups == ["env"] and "task" not in node["env"]:
+            continue  # games of NetHack alone have such a key
         group = node
         for name in groups:
             group = group.get(name, {})

@@ -96,7 +96,12 @@ was undone (`train/rollbacks` grew) has no figures of minibatches. `null` stands
         Metric("rollout/episode_length", "mean length", "env steps", _EPISODES),
         Metric("rollout/deepest", "deepest level that one of them reached", _LEVEL, _EPISODES),
         Metric("rollout/deaths", "episodes that ended with a death", "share", _EPISODES),
-        Metric("rollout/mean_reward", "mean reward of a step, with `env.exploration_bonus`", "raw reward", _ROLLOUT),
+        Metric(
+            "rollout/mean_reward",
+            "mean reward of a step, with `env.exploration_bonus`",
+            "raw reward",
+            _ROLLOUT,
+        ),
         Metric("rollout/finished_episodes", "episodes that ended", "count", _ROLLOUT),
         Metric("policy/entropy", "entropy of the policy over legal actions", _NATS, _STEPS),
         Metric("router/entropy", "E[H(alpha)]: how undecided the router is in a state", _NATS, _PROBE),
