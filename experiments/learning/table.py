@@ -20,18 +20,16 @@ HERE = Path(__file__).parent
 CAPS = (500, 5000)
 # Folder, what is changed in it, and the line that it is changed from.
 LINES = [
-    ("cap_500", "none: the default before, training games of at most 500 steps", None),
-    ("cap_5000", "training games of at most 5,000 steps", "cap_500"),
+    ("cap_5000", "none: the default of then, training games of at most 5,000 steps", None),
     ("no_auxiliary_losses", "without auxiliary losses", "cap_5000"),
     ("gamma_0.999", "`ppo.gamma=0.999`", "cap_5000"),
     ("rollouts_16", "`ppo.num_steps=16`", "cap_5000"),
-    (
-        "ways",
-        "features that lead along known ways, and to frontiers that a run does not leave behind",
-        "cap_5000",
-    ),
-    ("bonus_0.3", "`env.exploration_bonus=0.3`", "ways"),
-    ("bonus_0.3_lambda_0.9", "`ppo.gae_lambda=0.9` with it", "bonus_0.3"),
+    ("ways", "features lead along known ways, runs leave no frontier behind", "cap_5000"),
+    ("bonus_0.3", "with it `env.exploration_bonus=0.3`", "ways"),
+    ("bonus_0.3_lambda_0.9", "with both `ppo.gae_lambda=0.9`", "ways"),
+    ("bonus_0.3_lambda_0.8", "`ppo.gae_lambda=0.8` instead", "bonus_0.3_lambda_0.9"),
+    ("bonus_1_lambda_0.9", "`env.exploration_bonus=1` instead", "bonus_0.3_lambda_0.9"),
+    ("v2", "no bonus for the first view of a game: `preset=v2`", "bonus_0.3_lambda_0.9"),
 ]
 
 
