@@ -127,6 +127,14 @@ def test_the_readme_shows_scores_as_the_records_have_them() -> None:
     assert set(shown) <= set(printed)
 
 
+def test_the_study_of_learning_shows_what_its_records_say() -> None:
+    folder = Path(__file__).parent.parent / "experiments" / "learning"
+    table = [sys.executable, str(folder / "table.py")]
+    printed = subprocess.run(table, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(printed) > 20
+    assert set(printed) <= set((folder / "README.md").read_text().splitlines())
+
+
 def test_the_search_draws_good_values() -> None:
     space = search_space(["+experiment=search", "+budget=tiny"], Sources.own())
     assert space is not None

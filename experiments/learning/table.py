@@ -1,4 +1,4 @@
-"""The table of README.md, from the records beside it.
+"""The tables of README.md, from the records beside it.
 
     .venv/bin/python experiments/learning/table.py
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import yaml
 
@@ -18,6 +19,7 @@ from tedg.statistics.aggregates import mean
 
 HERE = Path(__file__).parent
 CAPS = (500, 5000)
+SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the budget
 # Folder, what is changed in it, and the line that it is changed from.
 LINES = [
     ("cap_5000", "none: the default of then, training games of at most 5,000 steps", None),
@@ -39,8 +41,7 @@ def scores(folder: Path) -> pd.DataFrame:
     for path in sorted(folder.glob("runs/*/record.json")):
         record = read_json(path)
         assert record is not None
-        config = yaml.safe_load((path.parent / "config.yaml").read_text())
-        arm = "V4" if config["fusion"]["_target_"].endswith("CrossAttentionFusion") else "V3"
+        arm = arm_of(path.parent)
         for table in record["evaluations"]:
             if table["player"] == "policy" and table["cap"] in CAPS:
                 column = table["columns"].index("score")
@@ -63,8 +64,42 @@ def of_both(found: pd.DataFrame, cap: int) -> pd.Series:
     return table.dropna().mean(axis=1) if len(table.columns) == 2 else pd.Series(dtype=float)
 
 
+def arm_of(run: Path) -> str:
+    """V3 or V4."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    return "V4" if config["fusion"]["_target_"].endswith("CrossAttentionFusion") else "V3"
+
+
+def by_level(line: str) -> pd.DataFrame:
+    """Games at the cap of 5,000 by the deepest level that was reached: share, mean score, median turn."""
+    games = pd.concat(
+        pd.read_csv(path).assign(arm=arm_of(path.parent))
+        for path in sorted((HERE / line).glob("runs/*/games.csv"))
+    )
+    games["level"] = games["depth"].clip(upper=6)
+    groups = games[games["player"] == "policy"].groupby(["arm", "level"])
+    found = groups.agg(
+        games=("score", "size"), score=("score", "mean"), turn=("turns", "median")
+    ).reset_index()
+    found["share"] = found["games"] / found.groupby("arm")["games"].transform("sum")
+    return found
+
+
+def specialisation(line: str) -> dict[str, list[float]]:
+    """I(expert; state) by arm at `SHARES` of the budget: means of runs, over the tenth of it before."""
+    found: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for path in sorted((HERE / line).glob("runs/*/record.json")):
+        record = read_json(path)
+        assert record is not None
+        steps = np.array(record["training"]["env_steps"]) / record["env_steps"]
+        values = np.array(record["training"]["figures"]["router/specialisation"])
+        means = [values[(steps > share - 0.1) & (steps <= share + 1e-3)].mean() for share in SHARES]
+        found.setdefault(arm_of(path.parent), []).append(np.array(means))
+    return {arm: np.mean(runs, axis=0).tolist() for arm, runs in sorted(found.items())}
+
+
 def main() -> None:
-    """Print the table as Markdown."""
+    """Print the tables as Markdown."""
     arms = [f"{arm}, cap {cap:,}" for cap in CAPS for arm in ("V3", "V4")]
     less = ("both less the line it is changed from, cap 500", "cap 5,000")
     print(f"| {' | '.join(['change', 'seeds', *arms, *less])} |")
@@ -83,6 +118,16 @@ def main() -> None:
             else [cell((of_both(found, cap) - of_both(known[base], cap)).dropna()) for cap in CAPS]
         )
         print(f"| {change} | {found['seed'].nunique()} | {' | '.join(cells)} | {' | '.join(less)} |")
+    print("\n| variant | deepest level | share of games | mean score | median turn of the end |")
+    print("|---|--:|--:|--:|--:|")
+    for row in by_level("v2").itertuples():
+        level = "6 or more" if row.level == 6 else row.level
+        print(f"| {row.arm} | {level} | {row.share:.0%} | {row.score:.0f} | {row.turn:.0f} |")
+    print(f"\n| line | variant | {' | '.join(f'{share:.0%}' for share in SHARES)} |")
+    print(f"|---|---|{'--:|' * len(SHARES)}")
+    for line in ("cap_5000", "no_auxiliary_losses", "v2"):
+        for arm, values in specialisation(line).items():
+            print(f"| `{line}` | {arm} | {' | '.join(f'{value:.3f}' for value in values)} |")
 
 
 if __name__ == "__main__":
