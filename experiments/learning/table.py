@@ -118,6 +118,15 @@ def main() -> None:
             else [cell((of_both(found, cap) - of_both(known[base], cap)).dropna()) for cap in CAPS]
         )
         print(f"| {change} | {found['seed'].nunique()} | {' | '.join(cells)} | {' | '.join(less)} |")
+    found = known["v2"].pivot_table(index=["cap", "arm"], columns="seed", values="score")
+    print(f"\n| `preset=v2`, steps at most | {' | '.join(str(seed) for seed in found)} | mean (95 %) |")
+    print(f"|---|{'--:|' * (len(found.columns) + 1)}")
+    for (cap, arm), row in found.iterrows():
+        title = f"{arm} `{'concat' if arm == 'V3' else 'cross_attn'}`, {cap:,}"
+        print(f"| {title} | {' | '.join(f'{score:.1f}' for score in row)} | {cell(row)} |")
+    for cap in CAPS:
+        less = found.loc[cap, "V4"] - found.loc[cap, "V3"]
+        print(f"| V4 less V3, {cap:,} | {' | '.join(f'{d:.1f}' for d in less)} | {cell(less)} |")
     print("\n| variant | deepest level | share of games | mean score | median turn of the end |")
     print("|---|--:|--:|--:|--:|")
     for row in by_level("v2").itertuples():
