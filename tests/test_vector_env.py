@@ -260,3 +260,19 @@ def test_fakes_reward_is_told_by_the_cue():
         total += step.reward.sum()
         observation = step.observation
     assert total == 400
+
+
+def test_a_bonus_is_for_what_was_not_seen_at_the_start_and_counts_in_no_return():
+    plain, paid = (make("nethack", cap=60, exploration_bonus=bonus) for bonus in (0.0, 1000.0))
+    bonus, returns = [], []
+    for (_, bare), (_, step) in zip(rollout(plain, 60)[1:], rollout(paid, 60)[1:], strict=True):
+        bonus.append(step.reward - bare.reward)
+        returns += [
+            (a.episode_return, b.episode_return) for a, b in zip(step.episodes, bare.episodes, strict=True)
+        ]
+    assert (bonus[0] < 20_000).all()  # the first room alone has more than twenty cells
+    assert np.sum(bonus) > 50_000
+    assert returns
+    assert all(a == b for a, b in returns)
+    plain.close()
+    paid.close()

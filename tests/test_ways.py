@@ -114,6 +114,7 @@ def test_a_frontier_is_beside_what_was_never_seen() -> None:
     assert way(drawn(ROOM.replace("_", "-")), FRONTIER) == (4, "east")  # closed doors, if there is no other
     assert way(drawn(ROOM.replace("_", "-").replace("+", "|")), FRONTIER) is None
     assert way(drawn(ROOM.replace("+", "_").replace("-_-", "-+-")), FRONTIER) == (4, "east")
+    assert way(drawn(ROOM.replace("-_-", "-+-")), FRONTIER) == (3, "east")  # the nearer of two closed doors
 
 
 def test_a_run_leaves_no_frontier_behind_but_the_branches_that_it_passed() -> None:
@@ -132,8 +133,10 @@ def test_a_run_leaves_no_frontier_behind_but_the_branches_that_it_passed() -> No
 
 def test_a_leap_passes_nothing() -> None:
     tracker = AtomTracker(1)
-    way(drawn("@"), FRONTIER, tracker)
-    assert way(drawn(".\n#######\n ######@"), FRONTIER, tracker) is not None
+    way(drawn("@#######\n       #"), FRONTIER, tracker)
+    way(drawn(".#######\n       @"), FRONTIER, tracker)  # no straight line: it was carried there
+    visits = tracker._memory["visits"][0]
+    assert np.argwhere(visits).tolist() == [[TOP, LEFT], [TOP + 1, LEFT + 7]]
 
 
 def test_hostiles_are_told_as_the_crow_flies() -> None:
